@@ -1,0 +1,123 @@
+"""The run file: few fields, each with a unit and a reason. The description of a field is its help text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+
+class Section(BaseModel):
+    """A section of the run file; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EnvSection(Section):
+    """One environment of a run: `[[env]]`."""
+
+    id: str = Field(description="entry-point name, `file.py:Class` or `package.module:Class`")
+    split: str = Field("train", description="split whose tasks are used for training")
+    weight: PositiveFloat = Field(1.0, description="share of groups, relative to the other environments")
+    args: dict[str, Any] = Field(default_factory=dict, description="arguments of the environment's constructor")
+
+
+class RolloutSection(Section):
+    """How trajectories are made: `[rollout]`."""
+
+    groups_per_step: PositiveInt = Field(16, description="groups that one optimizer step trains on")
+    group: PositiveInt = Field(8, description="trajectories of one task that are compared")
+    staleness: Annotated[int, Field(ge=0)] = Field(
+        2, description="policy versions a token may be old when it is trained on; 0 = synchronous"
+    )
+    in_flight: PositiveInt = Field(
+        96, description="trajectories under way at the same time; more than slots, since agents wait"
+    )
+    slots: PositiveInt = Field(48, description="requests that decode at the same time in the embedded engine")
+    max_turns: PositiveInt = Field(16, description="policy actions of one episode")
+    max_tokens: PositiveInt = Field(32, description="sampled tokens of one turn")
+    max_context: PositiveInt = Field(1024, description="tokens of a conversation, prompts and actions together")
+    temperature: PositiveFloat = Field(1.0, description="sampling temperature; log-probs are taken at the same one")
+    turn_timeout: PositiveFloat = Field(60.0, description="seconds one environment step may take")
+    episode_timeout: PositiveFloat = Field(600.0, description="seconds one episode may take")
+    retries: Annotated[int, Field(ge=0)] = Field(
+        1, description="times an episode is started again after an infrastructure failure"
+    )
+    renderer: Literal["hermes", "text"] = Field(
+        "hermes", description="hermes: tool calls by chat template; text: plain text actions"
+    )
+
+
+class TrainerSection(Section):
+    """How weights change: `[trainer]`."""
+
+    credit: str = Field("grpo", description="from rewards to advantages, by name")
+    objective: str = Field("decoupled_ppo", description="from advantages to a loss, by name")
+    lr: PositiveFloat = Field(1e-6, description="AdamW learning rate")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(0, description="optimizer steps of linear learning-rate warm-up")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW weight decay")
+    clip_low: PositiveFloat = Field(0.2, description="lower clip range of the token ratio")
+    clip_high: PositiveFloat = Field(0.28, description="upper clip range of the token ratio")
+    importance_cap: PositiveFloat = Field(5.0, description="cap of the proximal/behaviour importance weight")
+    entropy_bonus: Annotated[float, Field(ge=0)] = Field(0.0, description="coefficient of the mean token entropy")
+    minibatches: PositiveInt = Field(
+        1, description="optimizer updates per step; more than one recomputes proximal log-probs"
+    )
+    max_grad_norm: PositiveFloat = Field(1.0, description="gradient clipping by global norm")
+    token_budget: PositiveInt = Field(8192, description="tokens of one micro-batch, padding included")
+    threads: Annotated[int, Field(ge=0)] = Field(
+        0, description="CPU threads of the trainer; 0 = half of the cores, at least one"
+    )
+
+
+class CheckpointSection(Section):
+    """What survives a crash: `[checkpoint]`."""
+
+    every: PositiveInt = Field(
+        1, description="optimizer steps between checkpoints; steps since the last are redone after a crash"
+    )
+    keep: PositiveInt = Field(2, description="newest checkpoints kept; the last of a run always is")
+
+
+class EvalSection(Section):
+    """Evaluation during and after training: `[eval]`."""
+
+    every: Annotated[int, Field(ge=0)] = Field(0, description="optimizer steps between evaluations; 0 = none")
+    episodes: PositiveInt = Field(100, description="held-out tasks per evaluation, one attempt each")
+    split: str = Field("test", description="split the tasks come from")
+    temperature: Annotated[float, Field(ge=0)] = Field(1.0, description="sampling temperature; 0 = greedy")
+
+
+class SftSection(Section):
+    """Warm start on expert episodes: `[sft]`."""
+
+    episodes: PositiveInt = Field(200, description="expert episodes to imitate")
+    epochs: PositiveInt = Field(1, description="passes over them")
+    batch: PositiveInt = Field(16, description="episodes per optimizer step")
+    lr: PositiveFloat = Field(1e-3, description="AdamW learning rate")
+    noise: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of turns played at random before the expert corrects them; those turns get no loss"
+    )
+
+
+class TrackSection(Section):
+    """Where metrics go beside `metrics.jsonl`: `[track]`."""
+
+    tensorboard: bool = Field(True, description="write TensorBoard events into the run folder")
+
+
+class RunConfig(Section):
+    """A whole run file."""
+
+    model: Path = Field(description="folder of a model in transformers form: config, weights, tokenizer")
+    output: Path = Field(Path("runs/default"), description="run folder: store, checkpoints, metrics, resolved config")
+    steps: PositiveInt = Field(100, description="optimizer steps")
+    seed: int = Field(0, description="seed of every random choice of the run")
+    env: tuple[EnvSection, ...] = Field(min_length=1, description="environments to train on")
+    rollout: RolloutSection = RolloutSection()
+    trainer: TrainerSection = TrainerSection()
+    checkpoint: CheckpointSection = CheckpointSection()
+    eval: EvalSection = EvalSection()
+    sft: SftSection = SftSection()
+    track: TrackSection = TrackSection()
