@@ -80,6 +80,14 @@ class EnvSession(Protocol):
         """Score the episode, however it ended."""
         ...
 
+    async def demonstrate(self) -> Message:
+        """Return the expert's next assistant message for the present state, without carrying it out.
+
+        Raises:
+            EnvError: The environment has no expert, or the expert is lost.
+        """
+        ...
+
     async def close(self) -> None:
         """Free everything; always called, also after errors, and idempotent."""
         ...
@@ -91,11 +99,13 @@ class EnvFactory(Protocol):
     Attributes:
         name: Name as given to `load`, e.g. "babyai".
         replayable: The state is a function of task, seed and actions.
+        has_expert: Sessions can `demonstrate`.
         max_turns: The environment's own limit, or None.
     """
 
     name: str
     replayable: bool
+    has_expert: bool
     max_turns: int | None
 
     @property
@@ -105,16 +115,4 @@ class EnvFactory(Protocol):
 
     def session(self) -> EnvSession:
         """Return a fresh single-use session."""
-        ...
-
-    def expert(self, task: Task) -> Expert | None:
-        """Return a demonstrator for the task, or None where the environment has none."""
-        ...
-
-
-class Expert(Protocol):
-    """A demonstrator bound to one episode of one environment, for warm starts and oracle scores."""
-
-    def act(self, session: EnvSession) -> Message:
-        """Return the next assistant message for the session's present state."""
         ...

@@ -1,0 +1,1 @@
+"""AgentRL: asynchronous reinforcement learning of multi-turn language-model agents."""
