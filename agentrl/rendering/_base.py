@@ -54,6 +54,13 @@ class Renderer(Protocol):
         """Parse sampled tokens; never raises on what a policy may write."""
         ...
 
+    def demonstrate(self, message: Message) -> Int32:
+        """Return the tokens a policy would sample to say `message`, its stop token included.
+
+        For expert demonstrations only: the tokens of a policy are never made this way.
+        """
+        ...
+
     def decode(self, tokens: Int32) -> str:
         """Return tokens as text for people, special tokens included."""
         ...
