@@ -1,4 +1,4 @@
-"""Tasks and where they come from."""
+"""A task, and what gives tasks."""
 
 from __future__ import annotations
 
