@@ -1,17 +1,21 @@
-"""The run file: few fields, each with a unit and a reason. The description of a field is its help text."""
+"""The run file: few fields, each with a unit and a reason. The description of a field is its help text.
+
+Values are typed as TOML types them: `"8"` is no number and `true` no count. Relative paths are relative to the current
+working directory, as on any command line, not to the folder of the run file.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 
 class Section(BaseModel):
-    """A section of the run file; unknown keys are errors."""
+    """A section of the run file; unknown keys are errors, and so are values of another type."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class EnvSection(Section):
@@ -57,7 +61,7 @@ class TrainerSection(Section):
     lr: PositiveFloat = Field(1e-6, description="AdamW learning rate")
     warmup_steps: Annotated[int, Field(ge=0)] = Field(0, description="optimizer steps of linear learning-rate warm-up")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW weight decay")
-    clip_low: PositiveFloat = Field(0.2, description="lower clip range of the token ratio")
+    clip_low: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="lower clip range of the token ratio")
     clip_high: PositiveFloat = Field(0.28, description="upper clip range of the token ratio")
     importance_cap: PositiveFloat = Field(5.0, description="cap of the proximal/behaviour importance weight")
     entropy_bonus: Annotated[float, Field(ge=0)] = Field(0.0, description="coefficient of the mean token entropy")
@@ -110,14 +114,25 @@ class TrackSection(Section):
 class RunConfig(Section):
     """A whole run file."""
 
-    model: Path = Field(description="folder of a model in transformers form: config, weights, tokenizer")
-    output: Path = Field(Path("runs/default"), description="run folder: store, checkpoints, metrics, resolved config")
+    model: Path = Field(strict=False, description="folder of a model in transformers form: config, weights, tokenizer")
+    output: Path = Field(
+        Path("runs/default"), strict=False, description="run folder: store, checkpoints, metrics, resolved config"
+    )
     steps: PositiveInt = Field(100, description="optimizer steps")
     seed: int = Field(0, description="seed of every random choice of the run")
-    env: tuple[EnvSection, ...] = Field(min_length=1, description="environments to train on")
+    env: tuple[EnvSection, ...] = Field(min_length=1, strict=False, description="environments to train on")
     rollout: RolloutSection = RolloutSection()
     trainer: TrainerSection = TrainerSection()
     checkpoint: CheckpointSection = CheckpointSection()
     eval: EvalSection = EvalSection()
     sft: SftSection = SftSection()
     track: TrackSection = TrackSection()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.rollout.max_tokens >= self.rollout.max_context:
+            raise ValueError(
+                f"rollout.max_tokens = {self.rollout.max_tokens} must be smaller than "
+                f"rollout.max_context = {self.rollout.max_context}: one turn has to fit beside its prompt"
+            )
+        return self
