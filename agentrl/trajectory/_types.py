@@ -17,6 +17,13 @@ import numpy.typing as npt
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 
+_DTYPES = {
+    "tokens": np.dtype(np.int32),
+    "logprobs": np.dtype(np.float32),
+    "versions": np.dtype(np.int32),
+    "entropies": np.dtype(np.float32),
+}
+
 
 class SpanKind(enum.StrEnum):
     """Where the tokens of a span come from."""
@@ -76,6 +83,8 @@ class Span:
 
     def __post_init__(self) -> None:
         is_action = self.kind is SpanKind.ACTION
+        if self.tokens.ndim != 1:
+            raise ValueError(f"span {self.id}: tokens have shape {self.tokens.shape}, expected one dimension")
         for name in ("logprobs", "versions", "entropies"):
             array = getattr(self, name)
             if array is None:
@@ -89,6 +98,8 @@ class Span:
         for name in ("tokens", "logprobs", "versions", "entropies"):
             array = getattr(self, name)
             if array is not None:
+                if array.dtype != _DTYPES[name]:
+                    raise ValueError(f"span {self.id}: {name} are {array.dtype}, expected {_DTYPES[name]}")
                 array.flags.writeable = False
 
     def __len__(self) -> int:
@@ -225,7 +236,16 @@ class Trajectory:
     def __post_init__(self) -> None:
         if self.status is Status.ERROR and self.reward is not None:
             raise ValueError(f"trajectory {self.id} is an error and has a reward")
+        seen = set()
         for index, turn in enumerate(self.turns):
+            place = (turn.segment, turn.action)
+            if not 0 <= turn.segment < len(self.segments):
+                raise ValueError(f"trajectory {self.id}: turn {index} points at segment {turn.segment}, not there")
+            if not 0 <= turn.action < len(self.segments[turn.segment].spans):
+                raise ValueError(f"trajectory {self.id}: turn {index} points at span {turn.action}, not in its segment")
+            if place in seen:
+                raise ValueError(f"trajectory {self.id}: turn {index} shares its action span with another turn")
+            seen.add(place)
             span = self.segments[turn.segment].spans[turn.action]
             if span.kind is not SpanKind.ACTION:
                 raise ValueError(f"trajectory {self.id}: turn {index} points at a {span.kind} span")
