@@ -1,0 +1,6 @@
+"""Making a small model where no pretrained one is at hand."""
+
+from agentrl_trainers.init_model._model import InitializedModel, init_model
+from agentrl_trainers.init_model._tokenizer import Template, chat_template
+
+__all__ = ["InitializedModel", "Template", "chat_template", "init_model"]
