@@ -1,0 +1,106 @@
+"""Published methods as named compositions: turn rewards → estimator → modulators."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from agentrl.errors import ConfigError
+from agentrl_trainers.credit._batch import CreditBatch
+from agentrl_trainers.credit.estimators import dr_grpo, grpo, rloo
+from agentrl_trainers.credit.modulators import whiten
+
+TurnRewards = Callable[..., CreditBatch]
+"""`f(batch, *, options) -> batch` with other rewards."""
+Estimator = Callable[..., torch.Tensor]
+"""`f(batch, *, options) -> advantage_K`."""
+Modulator = Callable[..., torch.Tensor]
+"""`f(batch, advantage_K, *, options) -> advantage_K`."""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A credit method: stages that are pure functions, their options being their keyword arguments.
+
+    Attributes:
+        estimator: From rewards to one advantage per sampled token.
+        turn_rewards: Stages before it, in order.
+        modulators: Stages after it, in order.
+    """
+
+    estimator: Estimator
+    turn_rewards: tuple[TurnRewards, ...] = ()
+    modulators: tuple[Modulator, ...] = ()
+
+    def options(self) -> set[str]:
+        """Return the names of the options that a stage of this method takes."""
+        return {name for stage in (*self.turn_rewards, self.estimator, *self.modulators) for name in _keywords(stage)}
+
+    def __call__(self, batch: CreditBatch, **options: Any) -> torch.Tensor:
+        """Return the advantages [K] in the batch's own precision; each option goes to every stage that takes it."""
+        for rewards in self.turn_rewards:
+            batch = _bound(rewards, options)(batch)
+        advantage_K: torch.Tensor = _bound(self.estimator, options)(batch)
+        for modulate in self.modulators:
+            advantage_K = _bound(modulate, options)(batch, advantage_K)
+        return advantage_K
+
+
+COMPOSITIONS: dict[str, Composition] = {
+    "grpo": Composition(grpo),
+    "dr_grpo": Composition(dr_grpo),
+    "rloo": Composition(rloo),
+    "reinforce_pp_baseline": Composition(dr_grpo, modulators=(whiten,)),
+}
+"""Every credit method by the name the run file gives it (`[trainer] credit`)."""
+
+
+def composition(name: str) -> Composition:
+    """Return a credit method by name.
+
+    Raises:
+        ConfigError: There is none of that name; the message has the nearest.
+    """
+    if name in COMPOSITIONS:
+        return COMPOSITIONS[name]
+    raise ConfigError(f"trainer.credit = {name!r}: no such credit method{_nearest(name, COMPOSITIONS)}")
+
+
+def assign(name: str, batch: CreditBatch, **options: Any) -> torch.Tensor:
+    """Return one advantage per sampled token, float32 [K], by a method of the table.
+
+    Args:
+        name: Key of `COMPOSITIONS`, e.g. "grpo".
+        batch: From `credit_batch`.
+        options: Options of the method's stages; their defaults are its authors'.
+
+    Raises:
+        ConfigError: Unknown method or option; the message has the nearest.
+    """
+    method = composition(name)
+    known = method.options()
+    for option in options:
+        if option not in known:
+            raise ConfigError(f"credit method {name!r} has no option {option!r}{_nearest(option, known)}")
+    return method(batch, **options).to(torch.float32)
+
+
+def _keywords(stage: Callable[..., Any]) -> list[str]:
+    parameters = inspect.signature(stage).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+def _bound(stage: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
+    return functools.partial(stage, **{name: options[name] for name in _keywords(stage) if name in options})
+
+
+def _nearest(name: str, known: dict[str, Composition] | set[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    return f"{hint} Known: {', '.join(sorted(known)) or 'none'}"
