@@ -26,7 +26,8 @@ def load_renderer(tokenizer_folder: Path, kind: RendererKind = "auto") -> Render
         ConfigError: The folder holds no fast tokenizer or no chat template, or its template has another grammar.
         PrerequisiteError: transformers is not installed.
     """
-    from agentrl.rendering._hermes import HermesRenderer, TextRenderer
+    from agentrl.rendering._hermes import HermesRenderer
+    from agentrl.rendering._text import TextRenderer
 
     tokenizer = _load_tokenizer(Path(tokenizer_folder))
     if kind == "auto":

@@ -176,14 +176,17 @@ class ChatTemplate:
         keeps_reasoning = self._suffix(in_text, chat) == suffix and (
             not reads_field or self._suffix(apart, chat) == suffix
         )
-        constant = True
-        for probe in _PROBES:
-            filled = [
-                {k: v if k == "role" else f"{probe}{k}{probe}" if probe else "" for k, v in m.items()} for m in chat
-            ]
-            expected = _SENTINEL.sub(lambda match, m=filled: m[int(match[1])][match[2]], suffix)
-            constant = constant and self._suffix(plain, filled) == expected
+        constant = all(self._fills(suffix, chat, probe) for probe in _PROBES)
         return _Frame(parts=tuple(self._parts(suffix)), constant=constant, keeps_reasoning=keeps_reasoning)
+
+    def _fills(self, suffix: str, chat: Sequence[dict[str, Any]], probe: str) -> bool:
+        """Whether messages that say `probe` are written by putting their text into the places found in `suffix`."""
+        filled = [
+            {key: text if key == "role" else f"{probe}{key}{probe}" if probe else "" for key, text in message.items()}
+            for message in chat
+        ]
+        expected = _SENTINEL.sub(lambda match: str(filled[int(match[1])][match[2]]), suffix)
+        return self._suffix({"role": "assistant", "content": _ANSWER}, filled) == expected
 
     def _parts(self, suffix: str) -> Iterator[tuple[int, ...] | _Run]:
         for piece in self.encoder.pieces(suffix):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from agentrl.errors import ConfigError
 from agentrl_trainers.init_model._folder import check_free, replacing
@@ -124,6 +125,7 @@ def _config(
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         initializer_range=0.02,
         tie_word_embeddings=True,
+        dtype="float32",
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -133,17 +135,25 @@ def _config(
 def _save(folder: Path, config: Qwen3Config, tokenizer: PreTrainedTokenizerFast, seed: int) -> int:
     import torch
     from transformers import Qwen3ForCausalLM
-    from transformers.utils import logging
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen3ForCausalLM(config).to(torch.float32)
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
+        model = Qwen3ForCausalLM(config)
+    with _no_progress_bars():
         model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    finally:
-        if bars:
-            logging.enable_progress_bar()
+    tokenizer.save_pretrained(folder)
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    from transformers.utils import logging
+
+    bars: Any = logging  # its functions carry no types
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()

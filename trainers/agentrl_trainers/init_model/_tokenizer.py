@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from importlib import resources
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -51,13 +52,28 @@ def train_tokenizer(
     from transformers import PreTrainedTokenizerFast
 
     special = _SPECIAL[template]
-    core = _train(texts, special, vocab_size - len(_TAGS[template]))
+    texts = list(texts)
+    core = _train([*texts, *_scaffold(template) * max(2, len(texts) // 50)], special, vocab_size - len(_TAGS[template]))
     core.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in _TAGS[template]])
-    tokenizer = PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast  # its constructor carries no types
+    tokenizer: PreTrainedTokenizerFast = fast(
         tokenizer_object=core, eos_token=special[-1], pad_token=_PAD, model_max_length=max_context
     )
     tokenizer.chat_template = chat_template(template)
     return tokenizer
+
+
+def _scaffold(template: Template) -> list[str]:
+    """Return the template's own words between its markers; every conversation repeats them."""
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    parameters = {"type": "object", "properties": {"key": {"type": "string", "description": ""}}, "required": ["key"]}
+    tool = {"type": "function", "function": {"name": "", "description": "", "parameters": parameters}}
+    messages: list[dict[str, Any]] = [{"role": role, "content": ""} for role in ("system", "user", "assistant", "tool")]
+    messages[2]["tool_calls"] = [{"function": {"name": "", "arguments": {}}}]
+    rendered = render_jinja_template([messages], tools=[tool], chat_template=chat_template(template))[0]
+    markers = "|".join(re.escape(marker) for marker in (*_SPECIAL[template], *_TAGS[template]))
+    return [text for text in re.split(markers, rendered[0]) if text.strip()]
 
 
 def _train(texts: Iterable[str], special: tuple[str, ...], vocab_size: int) -> Tokenizer:
