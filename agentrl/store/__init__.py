@@ -8,5 +8,17 @@ from agentrl.store._base import (
     TrajectoryStore,
     TurnRecord,
 )
+from agentrl.store._records import decode_turn_record, encode_turn_record
+from agentrl.store._sqlite import SqliteStore
 
-__all__ = ["CheckpointRecord", "ClaimedGroup", "GroupRecord", "StoreCounts", "TrajectoryStore", "TurnRecord"]
+__all__ = [
+    "CheckpointRecord",
+    "ClaimedGroup",
+    "GroupRecord",
+    "SqliteStore",
+    "StoreCounts",
+    "TrajectoryStore",
+    "TurnRecord",
+    "decode_turn_record",
+    "encode_turn_record",
+]

@@ -77,7 +77,17 @@ class ClaimedGroup:
 
 @dataclass(frozen=True, slots=True)
 class StoreCounts:
-    """How much the store holds, by state."""
+    """How much the store holds, by state.
+
+    Attributes:
+        groups: Groups admitted.
+        trajectories: Trajectories stored, errors included.
+        finished: Those of them that are no errors.
+        claimed: Trajectories claimed for a step that no checkpoint covers yet.
+        consumed: Trajectories that a checkpoint marked as trained on.
+        errors: Trajectories stored with `status=error`.
+        turns: Turns stored, of finished and unfinished trajectories.
+    """
 
     groups: int
     trajectories: int

@@ -1,4 +1,4 @@
-"""Checks of wire values against what a record's fields must be; the same checks run before writing and after reading."""
+"""Checks of wire values against what a record's fields must be; the same before writing as after reading."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def seal(kind: bytes, body: Any, name: str) -> bytes:
         ProtocolError: The body has a value that msgpack cannot hold, or is too large.
     """
     try:
-        packed = msgpack.packb(body, default=_pack_other, unicode_errors="surrogatepass")
+        packed: bytes = msgpack.packb(body, default=_pack_other, unicode_errors="surrogatepass")
     except (TypeError, ValueError, OverflowError) as error:
         raise ProtocolError(f"cannot encode {name}: {error}") from error
     if len(packed) > MAX_BYTES:
@@ -65,14 +65,14 @@ def unseal(kind: bytes, data: bytes, name: str) -> Any:
     """
     if len(data) < _HEADER.size:
         raise ProtocolError(
-            f"cannot decode {name}: {len(data)} bytes, but the header alone has {_HEADER.size}; the message is truncated, "
-            "have it sent again"
+            f"cannot decode {name}: {len(data)} bytes, but the header alone has {_HEADER.size}; the message is "
+            "truncated, have it sent again"
         )
     magic, found_kind, version, length, checksum = _HEADER.unpack_from(data)
     if magic != MAGIC:
         raise ProtocolError(
-            f"cannot decode {name}: it begins with {bytes(data[:3])!r}, expected {MAGIC!r}; these bytes were not written "
-            "by AgentRL, check the topic or file they came from"
+            f"cannot decode {name}: it begins with {bytes(data[:3])!r}, expected {MAGIC!r}; these bytes were not "
+            "written by AgentRL, check the topic or file they came from"
         )
     if not 1 <= version <= FORMAT_VERSION:
         raise ProtocolError(

@@ -1,4 +1,4 @@
-"""Spans, turns and trajectories as lists of plain values, checked both ways. Fields are by position: order is format."""
+"""Spans, turns and trajectories as lists of plain values. Fields are by position: their order is the format."""
 
 from __future__ import annotations
 
