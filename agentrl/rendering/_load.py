@@ -51,7 +51,7 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise PrerequisiteError("rendering needs the package transformers", "pip install 'agentrl[train]'") from error
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # the tokenizers library raises plain Exception for a damaged file
         raise ConfigError(f"the tokenizer in {folder} cannot be read: {error}") from error
     if not tokenizer.is_fast:
         raise ConfigError(f"the tokenizer in {folder} is none of the tokenizers library, which rendering needs")

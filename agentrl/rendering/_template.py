@@ -82,6 +82,11 @@ class ChatTemplate:
                 f"the chat template of {tokenizer.name_or_path} ends an assistant message with {after!r}; expected a "
                 "special token that the policy can sample to end its turn. Use a folder with a chat model's template"
             )
+        if self.encoder.template(said) != tokenizer.backend_tokenizer.encode(said, add_special_tokens=False).ids:
+            raise ConfigError(
+                f"the tokenizer of {tokenizer.name_or_path} encodes a text otherwise at its start than after a special "
+                "token, so that new messages cannot be encoded apart. Use a model with a byte-level tokenizer"
+            )
         self.close = close
         self._frame = functools.lru_cache(maxsize=256)(self._make_frame)
 
@@ -101,7 +106,7 @@ class ChatTemplate:
                     list(messages), tools=list(tools) or None, tokenize=False, add_generation_prompt=generate
                 )
             )
-        except TemplateError as error:
+        except (TemplateError, TypeError) as error:  # a filter raises TypeError for a field the message lacks
             roles = ", ".join(str(message["role"]) for message in messages)
             raise ConfigError(
                 f"the chat template of {self._tokenizer.name_or_path} refuses messages of the roles {roles}: {error}"
@@ -144,7 +149,10 @@ class ChatTemplate:
         question = {"role": "user", "content": _QUESTION}
         if message.reasoning is None:
             # With a message after it: a template may put an empty thought into the last message alone.
-            answer = {"role": "tool" if message.tool_calls else "user", "content": _ANSWER}
+            answer = {"role": "user", "content": _ANSWER}
+            if "tool_calls" in chat:
+                call = chat["tool_calls"][0]
+                answer |= {"role": "tool", "name": call["function"]["name"], "tool_call_id": call["id"]}
             text = self.render([question, chat, answer])
         else:
             text = self.render([question, chat])
