@@ -16,6 +16,7 @@ from agentrl.messages import Message
 from agentrl.policy._base import FinishReason, Generation
 from agentrl.rendering._base import Renderer
 from agentrl.rollout._clock import monotonic
+from agentrl.rollout._context import append_answer, append_prompt
 from agentrl.rollout._ending import Ending, ending_by_environment, finished_trajectory
 from agentrl.rollout._guard import GuardedSession
 from agentrl.rollout._identity import EpisodeIdentity, group_id, stable_seed
@@ -121,10 +122,8 @@ async def _play(
     opening = await session.reset()
     messages = list(opening.messages)
     anchor = opening.anchor
-    prompt = renderer.start(messages, opening.tools)
-    if len(prompt) >= limits.max_context:
+    if not append_prompt(recorder, renderer.start(messages, opening.tools), limits.max_context):
         return Ending(StopReason.CONTEXT_OVERFLOW)
-    recorder.open_segment(prompt)
     max_turns = min(limits.max_turns, own_limit or limits.max_turns)
     for turn in range(max_turns):
         started, clock = time.time(), monotonic()
@@ -166,13 +165,6 @@ async def _play(
         if turn + 1 == max_turns:
             break
         messages += [message, *result.messages]
-        extension = renderer.extend(tokens, result.messages)
-        length = recorder.context_length
-        rebuilt = renderer.start(messages, opening.tools) if extension is None else None
-        if (len(rebuilt) if rebuilt is not None else length + len(extension or ())) >= limits.max_context:
+        if not append_answer(recorder, renderer, tokens, result.messages, messages, opening.tools, limits.max_context):
             return Ending(StopReason.CONTEXT_OVERFLOW)
-        if rebuilt is not None:
-            recorder.open_segment(rebuilt)
-        elif extension is not None:
-            recorder.observe(extension)
     return Ending(StopReason.MAX_TURNS)

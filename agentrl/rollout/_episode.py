@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 
 from agentrl.env._session import EnvFactory, Score
 from agentrl.errors import EnvError, PolicyError
-from agentrl.messages import Message
 from agentrl.policy._base import PolicyEngine, SamplingParams
 from agentrl.rendering._base import Renderer
 from agentrl.rollout._clock import monotonic
+from agentrl.rollout._context import append_answer, append_prompt
 from agentrl.rollout._decisions import decode_priority
 from agentrl.rollout._ending import Ending, ending_by_environment, finished_trajectory
 from agentrl.rollout._generation import TurnGeneration, generate_turn
@@ -26,7 +26,6 @@ from agentrl.rollout._shield import finish_despite_cancellation
 from agentrl.store._base import TurnRecord
 from agentrl.tasks import Task
 from agentrl.trajectory import Status, StopReason, Timing, Trajectory
-from agentrl.trajectory._types import Int32
 
 TurnLog = Callable[[TurnRecord], Awaitable[None]]
 """Makes a turn durable; awaited before the episode goes on."""
@@ -131,7 +130,7 @@ class _AgentLoop:
         opening = await self._session.reset()
         messages = list(opening.messages)
         anchor = opening.anchor
-        if not self._append_prompt(renderer.start(messages, opening.tools)):
+        if not append_prompt(recorder, renderer.start(messages, opening.tools), self._max_context):
             return Ending(StopReason.CONTEXT_OVERFLOW)
         for turn in range(self._max_turns):
             started, clock = time.time(), monotonic()
@@ -149,7 +148,9 @@ class _AgentLoop:
             fits = True
             if not result.done and turn + 1 < self._max_turns:
                 messages += [parsed.message, *result.messages]
-                fits = self._append_observation(action, result.messages, messages, opening.tools)
+                fits = append_answer(
+                    recorder, renderer, action, result.messages, messages, opening.tools, self._max_context
+                )
             await self._log()
             if result.done:
                 return ending_by_environment(result.stop_reason)
@@ -175,24 +176,6 @@ class _AgentLoop:
         self._progress.sampled_tokens += len(generated.generation.tokens)
         self._progress.interruptions += generated.interruptions
         return generated
-
-    def _append_observation(
-        self, action: Int32, new: tuple[Message, ...], messages: list[Message], tools: tuple[dict[str, object], ...]
-    ) -> bool:
-        """Append what the environment answered, in a new segment where need be; False where it does not fit."""
-        extension = self._renderer.extend(action, new)
-        if extension is None:
-            return self._append_prompt(self._renderer.start(messages, tools))
-        if self._recorder.context_length + len(extension) >= self._max_context:
-            return False
-        self._recorder.observe(extension)
-        return True
-
-    def _append_prompt(self, prompt: Int32) -> bool:
-        if len(prompt) >= self._max_context:
-            return False
-        self._recorder.open_segment(prompt)
-        return True
 
     async def _log(self) -> None:
         self._progress.turns += 1

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from agentrl.config import RolloutSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +26,14 @@ class EpisodeLimits:
     max_context: int = 1024
     turn_timeout: float = 60.0
     episode_timeout: float = 600.0
+
+    @classmethod
+    def of(cls, section: RolloutSection) -> Self:
+        """Return the limits that a run file states."""
+        return cls(
+            max_turns=section.max_turns,
+            max_tokens_per_turn=section.max_tokens,
+            max_context=section.max_context,
+            turn_timeout=section.turn_timeout,
+            episode_timeout=section.episode_timeout,
+        )
