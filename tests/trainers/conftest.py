@@ -88,3 +88,38 @@ def make_trajectory() -> MakeTrajectory:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a random Qwen3 of hidden size 32 and 64 tokens, with a stand-in for a tokenizer file."""
+    return make_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+def make_model(folder: Path, **changes: Any) -> Path:
+    """Write a random tiny Qwen3."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    shape = {
+        "vocab_size": 64,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "tie_word_embeddings": True,
+        "max_position_embeddings": 256,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        Qwen3ForCausalLM(Qwen3Config(**(shape | changes))).save_pretrained(folder)
+    (folder / "tokenizer.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a model with a larger vocabulary."""
+    return make_model(tmp_path_factory.mktemp("model") / "other", vocab_size=80)
