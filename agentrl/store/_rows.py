@@ -99,8 +99,9 @@ class RowReader:
             query = f"SELECT key, id, data FROM spans WHERE key IN ({marks(chunk)})"
             for key, identifier, data in self._connection.execute(query, chunk):
                 name = f"the span in row {key}"
-                wire = [identifier, *unseal(b"s", data, name)]
+                content = unseal(b"s", data, name)
                 with blaming(name, "decode"):
+                    wire = [identifier, *content]
                     f.record(wire, _wire.SPAN_FIELDS)
                     self._spans[key] = _wire.span_from_wire(wire)
 

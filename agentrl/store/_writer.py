@@ -121,7 +121,11 @@ class Writer:
 
     def _explained(self, error: BaseException) -> BaseException:
         """Return what a waiter is told; a new object each, since they are raised in different tasks."""
-        return explain(error, self._path, "writing") if isinstance(error, sqlite3.Error) else error
+        if not isinstance(error, sqlite3.Error):
+            return error
+        told = explain(error, self._path, "writing")
+        told.__cause__ = error
+        return told
 
 
 def _answer(batch: list[_Job]) -> None:
