@@ -108,7 +108,8 @@ def read_signature(
             f"{where}: {name} has a type that JSON cannot carry ({error.message.splitlines()[0]}); use str, int, "
             "float, bool, Literal, Enum, list, dict or a pydantic model"
         ) from error
-    text = str(signature.replace(parameters=parameters, return_annotation=signature.empty))
+    written = [_as_written(parameter) for parameter in parameters]
+    text = str(signature.replace(parameters=written, return_annotation=signature.empty))
     return Signature(tuple(names), model, text)
 
 
@@ -129,6 +130,21 @@ def _hints(function: Callable[..., Any], name: str, where: str, scope: Mapping[s
         ) from error
     except (TypeError, SyntaxError) as error:
         raise ConfigError(f"{where}: {name} has an annotation that is no type: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Bare:
+    """An annotation that was kept as a string, shown without quotes."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _as_written(parameter: inspect.Parameter) -> inspect.Parameter:
+    annotation = parameter.annotation
+    return parameter.replace(annotation=_Bare(annotation)) if isinstance(annotation, str) else parameter
 
 
 def _field(index: int) -> str:
