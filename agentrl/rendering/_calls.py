@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NoReturn
 
 from agentrl.messages import ToolCall
@@ -11,6 +12,7 @@ from agentrl.rendering._encoding import sanitise
 CALL, CALL_END = "<tool_call>", "</tool_call>"
 THINK, THINK_END = "<think>", "</think>"
 _FORM = 'write <tool_call>{"name": "tool", "arguments": {"key": "value"}}</tool_call>'
+_DEEPEST = 32
 
 
 def split_reasoning(text: str, opened: bool = False) -> tuple[str | None, str]:
@@ -56,6 +58,7 @@ def _call(text: str, start: int) -> tuple[ToolCall, int]:
     body = len(text) - len(text[start:].lstrip())
     try:
         value, end = _DECODER.raw_decode(text, body)
+        value = _usable(value)
     except (ValueError, RecursionError) as error:
         end, next_start = text.find(CALL_END, start), text.find(CALL, start)
         cut = end < 0 and next_start < 0
@@ -71,7 +74,7 @@ def _call(text: str, start: int) -> tuple[ToolCall, int]:
         close = text.find(CALL_END, rest)
         end = close + len(CALL_END) if close >= 0 else len(text)
         return ToolCall(_name(value), None, error=f"there is text after the call's JSON object; {_FORM}"), end
-    return _checked(sanitise(value)), end
+    return _checked(value), end
 
 
 def _checked(value: Any) -> ToolCall:
@@ -84,7 +87,7 @@ def _checked(value: Any) -> ToolCall:
     if isinstance(arguments, str):
         # Some models write the arguments as OpenAI sends them: a JSON object inside a string.
         try:
-            arguments = sanitise(_DECODER.decode(arguments)) if arguments.strip() else {}
+            arguments = _usable(_DECODER.decode(arguments)) if arguments.strip() else {}
         except (ValueError, RecursionError) as error:
             return ToolCall(name, None, error=f'"arguments" is a string that holds no JSON object: {error}; {_FORM}')
     if arguments is None:
@@ -112,9 +115,34 @@ def _json_error(error: Exception, body: int, cut: bool) -> str:
     return f"the call is not valid JSON: {what}; {_FORM}"
 
 
-def _refuse_constant(constant: str) -> NoReturn:
+def _usable(value: Any) -> Any:
+    """Return a decoded value that every later step can encode again: valid Unicode, and no deeper than _DEEPEST."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        nested = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list)))
+        level = [child for children in nested for child in children]
+        if not level:
+            return sanitise(value)
+    raise RecursionError
+
+
+def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON value")
 
 
+def _integer(digits: str) -> int:
+    # What arguments are stored in holds 64 bits.
+    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**63:
+        raise ValueError(f"the number {digits[:20]}… is too large")
+    return int(digits)
+
+
+def _decimal(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {digits[:20]} is too large")
+    return number
+
+
 # Not strict: a raw line break inside a string is the commonest slip, and its meaning is plain.
-_DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse, parse_int=_integer, parse_float=_decimal)

@@ -68,7 +68,7 @@ def test_broken_grammar_never_raises_and_can_be_shown_again(pieces: list[str], h
 names = st.from_regex(r"[a-z_]{1,10}", fullmatch=True)
 text_values = st.text(max_size=15) | st.sampled_from(["</tool_call>", "<tool_call>", "</think>", "<|im_end|>", '"}}'])
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | text_values,
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | text_values,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
     max_leaves=6,
 )
@@ -100,6 +100,10 @@ def test_what_is_demonstrated_is_what_is_parsed(
         ('{"name": "go", "arguments": "door"}</tool_call>', "go", "holds no JSON object"),
         ('{"name": "go", "arguments": {"x": NaN}}</tool_call>', "", "NaN is not a JSON value"),
         ('"go"</tool_call>', "", "not a string"),
+        ('{"name": "go", "arguments": {"x": 1e999}}</tool_call>', "", "too large"),
+        ('{"name": "go", "arguments": {"x": 18446744073709551616}}</tool_call>', "", "too large"),
+        ('{"name": "go", "arguments": ' + "[" * 90 + "]" * 90 + "}</tool_call>", "", "nested too deeply"),
+        ("[" * 5000 + "</tool_call>", "", "nested too deeply"),
         ('{"name": "go"} now</tool_call>', "go", "text after"),
         ("</tool_call>", "", "not valid JSON"),
     ],
@@ -129,6 +133,15 @@ def test_slips_with_a_plain_meaning_are_accepted(hermes: HermesRenderer, body: s
         calls = parse(hermes, text).message.tool_calls
         assert {call.name for call in calls} == {"go"}
         assert all(call.arguments == {"to": "the\ndoor"} and call.error is None for call in calls)
+
+
+def test_half_of_a_character_does_not_break_what_stores_it(hermes: HermesRenderer) -> None:
+    """JSON can spell half of a surrogate pair, which no file or database takes."""
+    body = '{"name": "go\\ud800", "arguments": {"\\udfff": "\\ud83c\\udf88"}}'
+    for text in (f"<tool_call>{body}</tool_call>", f"<tool_call>{body} now</tool_call>"):
+        (call,) = parse(hermes, text).message.tool_calls
+        assert call.name == "go\ufffd"
+        assert call.arguments in ({"\ufffd": "🎈"}, None)
 
 
 def test_a_call_without_arguments_is_a_call_with_none(hermes: HermesRenderer) -> None:
