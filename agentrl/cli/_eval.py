@@ -93,5 +93,4 @@ def evaluate_command(env: str, json_file: Path | None, output: Path | None, **op
     if json_file is not None:
         json_file.write_text(report.to_json(), encoding="utf-8")
     if report.scored == 0:
-        kinds = "; ".join(report.errors)
-        raise EnvError(f"no attempt could be scored, all {len(report.outcomes)} are errors: {kinds}")
+        raise EnvError(f"no attempt could be scored: all {len(report.outcomes)} are errors, see the report above")

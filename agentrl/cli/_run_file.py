@@ -92,10 +92,11 @@ def _check_known(context: click.Context, key: str) -> None:
         return
     own = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
     everything = [*own, *(f"--{option.key}" for option in options())]
-    near = difflib.get_close_matches(f"--{key}", everything, n=1)
-    # The right name without its section: --lr for --trainer.lr.
-    near = near or [name for name in everything if name.endswith(f".{key}")]
-    raise click.NoSuchOption(f"--{key}", possibilities=near, ctx=context)
+    # The right name without its section (--lr for --trainer.lr), else the nearest one.
+    near = [name for name in everything if name.endswith(f".{key}")]
+    near = near or difflib.get_close_matches(f"--{key}", everything, n=1)
+    hint = f"did you mean {' or '.join(near)}?" if near else "--help and --help-config list what there is"
+    raise click.UsageError(f"no option --{key}; {hint}", context)
 
 
 def _show_fields(context: click.Context, parameter: click.Parameter, value: bool) -> None:

@@ -91,6 +91,7 @@ def _walk(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str
     nested: list[Option] = []
     for name, field in schema["properties"].items():
         key = prefix + name
+        field = _without_null(field)
         reference = field.get("$ref") or field.get("items", {}).get("$ref")
         text = field.get("description", "")
         if reference is None:
@@ -105,6 +106,12 @@ def _walk(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str
             nested.append(Option(key, f"a section [{key}]", "section", name in required, field.get("default"), text))
             nested += _walk(section, definitions, f"{key}.")
     yield from nested
+
+
+def _without_null(field: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an optional field as what it is when given: TOML has no null, leaving it out is the only way."""
+    kinds = [kind for kind in field.get("anyOf", ()) if kind.get("type") != "null"]
+    return {**kinds[0], **field} if len(kinds) == 1 else field
 
 
 def _describe(field: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ class EnvSection(Section):
     """One environment of a run: `[[env]]`."""
 
     id: str = Field(description="entry-point name, `file.py:Class` or `package.module:Class`")
+    name: str = Field("", description="name in logs and ids; empty = the id")
     split: str = Field("train", description="split whose tasks are used for training")
     weight: PositiveFloat = Field(1.0, description="share of groups, relative to the other environments")
     args: dict[str, Any] = Field(default_factory=dict, description="arguments of the environment's constructor")
@@ -48,8 +49,8 @@ class RolloutSection(Section):
     retries: Annotated[int, Field(ge=0)] = Field(
         1, description="times an episode is started again after an infrastructure failure"
     )
-    renderer: Literal["hermes", "text"] = Field(
-        "hermes", description="hermes: tool calls by chat template; text: plain text actions"
+    renderer: Literal["auto", "hermes", "text"] = Field(
+        "auto", description="hermes: tool calls by chat template; text: plain text; auto: as the chat template has it"
     )
 
 

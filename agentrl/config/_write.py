@@ -58,7 +58,8 @@ def dumps(config: RunConfig) -> str:
 
 def _line(key: tuple[str | int, ...], value: Any) -> str:
     option = find_option(key)
-    text = f"{key[-1]} = {_value(value, key)}"
+    # What is not given cannot be written as a value; the comment shows that it could be.
+    text = f"# {key[-1]} =" if value is None and option else f"{key[-1]} = {_value(value, key)}"
     return f"{text}  # {option.text}" if option and option.text else text
 
 

@@ -142,10 +142,14 @@ async def _play_scripted(factory: EnvFactory, attempt: Attempt, limits: EpisodeL
                 stop_reason = await _play_turns(
                     session, record, min(limits.max_turns, factory.max_turns or limits.max_turns), choose
                 )
-        except TimeoutError:
+        except TimeoutError as late:
             if not deadline.expired():
                 raise
-            stop_reason = StopReason.TIMEOUT
+            # Nothing but the environment is waited for here, and the call it was cut off in leaves it undefined.
+            raise EnvError(
+                f"environment {factory.name}, task {attempt.task.id}, episode of {record.turns} turns: not over within "
+                f"episode_timeout = {limits.episode_timeout:g} s"
+            ) from late
         score = await session.finish()
     except EnvError as failure:
         stop_reason, error = StopReason.ENV_ERROR, str(failure)

@@ -215,9 +215,9 @@ def _failed(judged: Sequence[Outcome]) -> tuple[str, ...]:
 def _error_kind(outcome: Outcome) -> str:
     if outcome.error is None:
         return "not scored by the environment"
-    words = " ".join(outcome.error.split())
-    words = words.replace(f"task {outcome.task_id}, ", "")
-    return words if len(words) <= 160 else words[:157] + "..."
+    # Without the task's name, failures of one kind are counted together.
+    words = " ".join(outcome.error.replace(outcome.task_id, "…").split())
+    return words if len(words) <= 240 else words[:237] + "..."
 
 
 def _plain(found: Estimate | None) -> dict[str, Any] | None:

@@ -68,7 +68,7 @@ def test_reads_what_is_there_and_fills_in_defaults(tmp_path: Path) -> None:
         ("[rollout]\ngroup = true", ["`rollout.group` = true", "a whole number"]),
         ("[rollout]\ngroup = 2.0", ["`rollout.group` = 2.0", "a whole number"]),
         ("[rollout]\nstaleness = -1", ["`rollout.staleness` = -1", "a whole number at least 0"]),
-        ("[rollout]\nrenderer = 'chat'", ['`rollout.renderer` = "chat"', 'one of "hermes", "text"']),
+        ("[rollout]\nrenderer = 'chat'", ['`rollout.renderer` = "chat"', '"hermes", "text"']),
         ("[trainer]\nlr = nan", ["`trainer.lr`", "a number greater than 0", "learning rate"]),
         ("[rollout]\nmax_context = 32", ["rollout.max_tokens = 32 must be smaller than rollout.max_context = 32"]),
         ("rollout = 3", ["`rollout`", "section [rollout]"]),
