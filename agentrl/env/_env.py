@@ -23,8 +23,10 @@ class Env:
     """An environment: a class; an instance is one episode and is thrown away after.
 
     Give it tools (methods marked `@tool`) or override `act` (a text game), and score it by methods marked `@reward`.
-    Keyword arguments of the constructor are its settings, the `args` of a run file. Any method may be `async`; the
-    other code of an episode, its constructor included, runs on one thread of its own from `reset` to `close`.
+    Keyword arguments of the constructor are its settings, the `args` of a run file; it keeps them and acquires nothing,
+    since an instance is also made to learn what the class declares: acquire in `reset`, free in `close`. Any method may
+    be `async`; the other code of an episode, its constructor included, runs on one thread of its own from `reset` to
+    `close`.
 
     Where a failure goes: `ToolError` is shown to the agent and the episode goes on; `StopEpisode` ends it; anything
     else is the environment's fault, and the episode is an error that is never trained on.
@@ -55,9 +57,9 @@ class Env:
 
     tasks: Any = ()
     system: str | None = None
-    replayable: ClassVar[bool] = False
-    forkable: ClassVar[bool] = False
-    max_turns: ClassVar[int | None] = None
+    replayable: bool = False
+    forkable: bool = False
+    max_turns: int | None = None
 
     tool_specs: ClassVar[Mapping[str, ToolSpec]] = {}
     """Tools by name, in the order defined; filled in at class definition."""

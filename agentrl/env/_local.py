@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from agentrl.env._env import Env, overrides
 from agentrl.env._episode import Episode
 from agentrl.env._session import Opening, Score, StepResult
-from agentrl.env._settings import check_class, check_settings
+from agentrl.env._settings import check_class, check_settings, probe
 from agentrl.env._source import task_source
 from agentrl.env._worker import Worker, abandon_worker, lease_worker, release_worker
 from agentrl.errors import EnvError
@@ -74,8 +74,8 @@ class LocalSession:
         """Make the instance and begin the episode."""
         if self._state != "new":
             raise EnvError(f"{self._name}: reset of a session that is {self._state}; a session is one episode")
-        self._state = "ready"
         self._worker = lease_worker(self._name)
+        self._state = "ready"
         return await self._play("reset", self._episode.reset(task))
 
     async def step(self, message: Message) -> StepResult:
@@ -138,6 +138,9 @@ class LocalSession:
 class LocalEnv:
     """An environment class with its settings, in this process (an `EnvFactory`).
 
+    One instance is made at once, so that wrong settings are found before any episode; it is asked what it declares
+    (capabilities, tasks) and never reset.
+
     Args:
         env_class: The environment.
         settings: Keyword arguments of its constructor; checked and coerced against its signature here.
@@ -147,11 +150,11 @@ class LocalEnv:
         name: As given.
         env_class: As given.
         settings: As given, coerced.
-        replayable, forkable, max_turns: As the class declares them.
+        replayable, forkable, max_turns: As the environment declares them, with these settings.
         has_expert: Whether sessions can `demonstrate`.
 
     Raises:
-        ConfigError: A setting is unknown or wrong, or the class has neither tools nor `act`.
+        ConfigError: A setting is unknown or wrong, the constructor raises, or the class has neither tools nor `act`.
     """
 
     def __init__(
@@ -161,9 +164,10 @@ class LocalEnv:
         self.env_class = env_class
         check_class(env_class, self.name)
         self.settings = check_settings(env_class, settings or {}, self.name)
-        self.replayable = env_class.replayable
-        self.forkable = env_class.forkable
-        self.max_turns = env_class.max_turns
+        self._declared = probe(env_class, self.settings, self.name)
+        self.replayable = self._declared.replayable
+        self.forkable = self._declared.forkable
+        self.max_turns = self._declared.max_turns
         self.has_expert = overrides(env_class, "demonstrate")
 
     def __repr__(self) -> str:
@@ -176,7 +180,7 @@ class LocalEnv:
         Raises:
             ConfigError: The class names no tasks, or what it names is no source of tasks.
         """
-        return task_source(self.env_class, self.settings, self.name)
+        return task_source(self._declared, self.name)
 
     def session(self) -> LocalSession:
         """Return a fresh single-use session."""

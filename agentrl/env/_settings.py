@@ -8,14 +8,14 @@ from typing import Any
 
 from agentrl.env._env import Env, overrides
 from agentrl.env._signature import BadArgumentsError, definition_site, read_signature
-from agentrl.errors import ConfigError
+from agentrl.errors import AgentRLError, ConfigError
 
 
 def check_class(env_class: type[Env], name: str) -> None:
     """Refuse what cannot be an environment.
 
     Raises:
-        ConfigError: It is no subclass of Env, has neither tools nor `act`, or a capability of the wrong type.
+        ConfigError: It is no subclass of Env, or has neither tools nor `act`.
     """
     if not isinstance(env_class, type) or not issubclass(env_class, Env):
         raise ConfigError(f"{name}: {env_class!r} is no subclass of agentrl.Env")
@@ -24,9 +24,6 @@ def check_class(env_class: type[Env], name: str) -> None:
             f"{name}: {env_class.__name__} gives the agent nothing to do; mark methods with @tool or define "
             "act(self, text)"
         )
-    turns = env_class.max_turns
-    if turns is not None and (isinstance(turns, bool) or not isinstance(turns, int) or turns < 1):
-        raise ConfigError(f"{name}: max_turns is {turns!r}; expected a positive integer or None")
 
 
 def check_settings(env_class: type[Env], settings: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -51,3 +48,21 @@ def check_settings(env_class: type[Env], settings: Mapping[str, Any], name: str)
     except BadArgumentsError as error:
         raise ConfigError(f"{name}: {error}. Its settings are {signature.text} ({where})") from error
     return {key: bound.get(key, value) for key, value in settings.items()}
+
+
+def probe(env_class: type[Env], settings: Mapping[str, Any], name: str) -> Env:
+    """Return an instance that is only asked what it declares: never reset, never closed.
+
+    Raises:
+        ConfigError: The constructor refuses the settings, or a capability has the wrong type.
+    """
+    try:
+        instance = env_class(**settings)
+    except AgentRLError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{name}: its constructor raised {type(error).__name__}: {error}") from error
+    turns = instance.max_turns
+    if turns is not None and (isinstance(turns, bool) or not isinstance(turns, int) or turns < 1):
+        raise ConfigError(f"{name}: max_turns is {turns!r}; expected a positive integer or None")
+    return instance

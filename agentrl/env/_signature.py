@@ -51,7 +51,7 @@ class Signature:
         match detail["type"]:
             case "extra_forbidden":
                 near = get_close_matches(name, self.names, n=1)
-                return f"unknown argument {name!r}" + (f", did you mean {near[0]!r}?" if near else "")
+                return f"unknown argument {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
             case "missing":
                 return f"missing argument {name!r}"
             case _:

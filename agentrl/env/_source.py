@@ -14,27 +14,27 @@ from agentrl.errors import AgentRLError, ConfigError
 from agentrl.tasks import JsonlTasks, ListTasks, TaskSource
 
 
-def task_source(env_class: type[Env], settings: Mapping[str, Any], name: str) -> TaskSource:
+def task_source(instance: Env, name: str) -> TaskSource:
     """Return the tasks of an environment.
 
-    A method or property `tasks` is asked on an instance made for this question alone: it is neither reset nor closed,
-    so a constructor should keep its settings and acquire nothing.
+    Args:
+        instance: An instance to ask where `tasks` is a method or a property.
+        name: What to call the environment in messages.
 
     Raises:
         ConfigError: The class names no tasks, or what it names is no source of tasks.
     """
+    env_class = type(instance)
     owner = next(base for base in env_class.__mro__ if "tasks" in vars(base))
     declared = vars(owner)["tasks"]
     if owner is Env:
         raise ConfigError(
             f'{name} has no tasks; set the class attribute, such as `tasks = "tasks.jsonl"` or a list of rows'
         )
-    if isinstance(declared, classmethod | staticmethod):
-        declared = _ask(name, lambda: env_class.tasks())
-    elif isinstance(declared, FunctionType):
-        declared = _ask(name, lambda: env_class(**settings).tasks())
+    if isinstance(declared, classmethod | staticmethod | FunctionType):
+        declared = _ask(name, lambda: instance.tasks())
     elif isinstance(declared, property | cached_property):
-        declared = _ask(name, lambda: env_class(**settings).tasks)
+        declared = _ask(name, lambda: instance.tasks)
     if isinstance(declared, str | Path):
         return JsonlTasks(_folder(owner) / Path(declared).expanduser())
     if isinstance(declared, TaskSource):

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
+from agentrl.errors import EnvError
+
 _MAX_IDLE = 128
 
 Job = Callable[[], None]
@@ -114,8 +116,15 @@ class _Pool:
     def lease(self, name: str) -> Worker:
         with self._lock:
             worker = self._idle.pop() if self._idle else None
+        try:
+            worker = worker or Worker()
+        except RuntimeError as error:
+            raise EnvError(
+                f"{name}: no thread for another episode ({error}), {self._leased} are in use; lower rollout.in_flight "
+                "or raise the limit on threads (ulimit -u)"
+            ) from error
+        with self._lock:
             self._leased += 1
-        worker = worker or Worker()
         worker.thread.name = f"agentrl-env-{name}"
         return worker
 

@@ -193,7 +193,7 @@ def test_settings_are_coerced() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"levl": "hard"}, "Settled: unknown argument 'levl', did you mean 'level'"),
+        ({"levl": "hard"}, r"Settled: unknown argument 'levl' \(did you mean 'level'\?\)\. Its"),
         ({"level": "hrad"}, "'level': input should be 'easy' or 'hard', got 'hrad'"),
         ({"size": "big"}, "'size': input should be a valid integer"),
     ],
@@ -231,6 +231,20 @@ def test_what_is_no_environment_is_refused() -> None:
         agentrl.load(Turns)
     with pytest.raises(ConfigError, match="no subclass"):
         agentrl.load(int)
+
+
+def test_what_the_constructor_refuses_is_found_before_any_episode() -> None:
+    class Levels(Settled):
+        def __init__(self, level: str = "one", turns: int = 3) -> None:
+            if level != "one":
+                raise ValueError(f"no level {level!r}")
+            self.max_turns = turns
+
+    assert agentrl.load(Levels, turns=7).max_turns == 7, "a setting may decide what the environment declares"
+    with pytest.raises(ConfigError, match="Levels: its constructor raised ValueError: no level 'two'"):
+        agentrl.load(Levels, level="two")
+    with pytest.raises(ConfigError, match="max_turns is 0"):
+        agentrl.load(Levels, turns=0)
 
 
 def source_of(declared: Any) -> agentrl.TaskSource:

@@ -85,6 +85,22 @@ async def test_sixty_four_sessions_run_at_the_same_time_each_on_its_thread() -> 
     await asyncio.gather(*(session.close() for session in sessions))
 
 
+async def test_no_thread_to_be_had_is_an_error_that_says_what_to_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    many = [LocalSession(Threaded) for _ in range(worker_stats().idle)]
+    for session in many:
+        await session.reset(TASK)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    last = LocalSession(Threaded)
+    with pytest.raises(EnvError, match=r"lower rollout\.in_flight"):
+        await last.reset(TASK)
+    await last.close()
+    for session in many:
+        await session.close()
+
+
 async def test_threads_are_used_again_by_later_episodes() -> None:
     seen = set()
     for _ in range(50):

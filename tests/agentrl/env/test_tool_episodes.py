@@ -136,7 +136,7 @@ async def test_several_calls_of_a_message_run_in_order_and_are_each_answered() -
         (
             ToolCall("add", {"item": "tea", "qyt": 2}),
             "invalid_arguments",
-            "unknown argument 'qyt', did you mean 'qty'?",
+            "unknown argument 'qyt' (did you mean 'qty'?)",
         ),
         (ToolCall("add", {"item": "gold"}), "tool_error", "gold is sold out"),
     ],
