@@ -7,6 +7,7 @@ from agentrl.rollout._decisions import (
     Obstacle,
     beyond_bound,
     decode_priority,
+    groups_to_open,
     obstacle,
     token_staleness,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "demonstrate_episode",
     "generate_turn",
     "group_id",
+    "groups_to_open",
     "obstacle",
     "run_episode",
     "stable_seed",

@@ -60,6 +60,8 @@ class Obstacle(enum.StrEnum):
     """As many trajectories are under way as are allowed."""
     STALENESS = "staleness"
     """The next group would be too old when it is trained on: the trainer must publish first."""
+    OPENING = "opening"
+    """The admission of the next group is being made durable."""
     EXHAUSTED = "exhausted"
     """Every group of the run has been started."""
 
@@ -86,6 +88,36 @@ def obstacle(
     if next_group >= rule.limit(published_step):
         return Obstacle.STALENESS
     return None
+
+
+def groups_to_open(
+    rule: AdmissionRule,
+    *,
+    next_index: int,
+    total_groups: int | None,
+    published_step: int,
+    pending: int,
+    free: int,
+    ahead: int,
+    group_size: int,
+) -> int:
+    """Return how many groups to admit now: enough to fill every free place, and some ahead of need.
+
+    Admissions wait for the disk: made together they share that wait, and made ahead they keep no place waiting.
+
+    Args:
+        rule: The staleness rule.
+        next_index: First group that is not admitted.
+        total_groups: Groups of the whole run, or None for no end.
+        published_step: Optimizer steps contained in the newest published weights.
+        pending: Members of admitted groups that are not started.
+        free: Trajectories that may be started now.
+        ahead: Members to have ready beyond these.
+        group_size: Members of a group.
+    """
+    end = rule.limit(published_step) if total_groups is None else min(rule.limit(published_step), total_groups)
+    wanted = -(-max(0, free + ahead - pending) // group_size)
+    return max(0, min(wanted, end - next_index))
 
 
 def decode_priority(group_index: int, turn: int, max_turns: int) -> float:

@@ -11,7 +11,7 @@ from agentrl.errors import AgentRLError, ConfigError
 from agentrl.policy._base import PolicyEngine, SamplingParams
 from agentrl.rendering._base import Renderer
 from agentrl.rollout._attempts import ErrorStreak, run_attempts
-from agentrl.rollout._decisions import AdmissionRule, Obstacle, obstacle
+from agentrl.rollout._decisions import AdmissionRule, Obstacle, groups_to_open, obstacle
 from agentrl.rollout._episode import run_episode
 from agentrl.rollout._identity import EpisodeIdentity, group_id, stable_seed
 from agentrl.rollout._limits import EpisodeLimits
@@ -25,6 +25,9 @@ from agentrl.trajectory import Trajectory
 
 Deliver = Callable[[Trajectory], Awaitable[None]]
 """Takes a finished trajectory, errors included; returns once it is safe (stored, or acknowledged by the bus)."""
+
+ADMITTED_AHEAD = 8
+"""The share of all places, one in so many, for which work is made ready ahead: what ends while a disk write lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ class RolloutScheduler:
         self._tally = RolloutTally()
         self._blocked = BlockedClock()
         self._changed = asyncio.Event()
+        self._wanted = asyncio.Event()
         self._ended = asyncio.Event()
         self._started = self._paused = self._stopping = False
 
@@ -145,24 +149,21 @@ class RolloutScheduler:
         try:
             async with asyncio.TaskGroup() as tasks:
                 await self._take_up_unfinished()
+                opener = tasks.create_task(self._keep_groups_open())
                 while not self._stopping:
                     self._changed.clear()
                     hindrance = self._obstacle()
                     self._blocked.note(hindrance)
                     if hindrance is Obstacle.EXHAUSTED:
                         break
-                    if hindrance is not None:
+                    if hindrance is None:
+                        self._start(tasks.create_task(self._play(self._pending.popleft())))
+                    else:
                         await self._changed.wait()
-                        continue
-                    if not self._pending:
-                        await self._open_next_group()
-                        continue
-                    task = tasks.create_task(self._play(self._pending.popleft()))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._retire)
+                opener.cancel()
         except BaseExceptionGroup as failures:
             # One failure ends the run; those that follow from it are in its cause.
-            raise failures.exceptions[0] from failures
+            raise _first(failures) from failures
         finally:
             self._blocked.note(None)
             self._ended.set()
@@ -181,17 +182,17 @@ class RolloutScheduler:
                 f"weights go forward: version {version} of step {step} after version {self._version} of {self._step}"
             )
         self._version, self._step = version, step
-        self._changed.set()
+        self._wake()
 
     def pause(self) -> None:
         """Start no further episode; those under way go on."""
         self._paused = True
-        self._changed.set()
+        self._wake()
 
     def resume(self) -> None:
         """Start episodes again."""
         self._paused = False
-        self._changed.set()
+        self._wake()
 
     async def stop(self, deadline: float = 30.0) -> None:
         """Cancel every episode and wait until `run` has ended. Unfinished members are played when the run is resumed.
@@ -203,7 +204,7 @@ class RolloutScheduler:
             AgentRLError: They took longer; the message says who waits for whom.
         """
         self._stopping = True
-        self._changed.set()
+        self._wake()
         for task in self._tasks:
             task.cancel()
         if not self._started:
@@ -263,7 +264,7 @@ class RolloutScheduler:
         return None if total is not None and self._next_group >= total else self._next_group
 
     def _obstacle(self) -> Obstacle | None:
-        return obstacle(
+        hindrance = obstacle(
             self._rule,
             next_group=self._upcoming(),
             published_step=self._step,
@@ -271,6 +272,16 @@ class RolloutScheduler:
             in_flight=self._plan.in_flight,
             paused=self._paused,
         )
+        return Obstacle.OPENING if hindrance is None and not self._pending else hindrance
+
+    def _start(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._retire)
+        self._wanted.set()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._wanted.set()
 
     async def _take_up_unfinished(self) -> None:
         for group in await self._store.open_groups():
@@ -283,10 +294,35 @@ class RolloutScheduler:
             self._pending += [_Member(group, member, True) for member in range(group.size) if member not in there]
         self._next_group = await self._store.next_group_index()
 
-    async def _open_next_group(self) -> None:
-        index = self._next_group
+    async def _keep_groups_open(self) -> None:
+        """Admit groups as places become free, ahead of need where the staleness rule allows."""
+        while not self._stopping:
+            self._wanted.clear()
+            count = groups_to_open(
+                self._rule,
+                next_index=self._next_group,
+                total_groups=self._plan.total_groups,
+                published_step=self._step,
+                pending=len(self._pending),
+                free=0 if self._paused else self._plan.in_flight - len(self._tasks),
+                ahead=max(self._plan.group_size, self._plan.in_flight // ADMITTED_AHEAD),
+                group_size=self._plan.group_size,
+            )
+            if not count:
+                await self._wanted.wait()
+                continue
+            groups = [self._group(index) for index in range(self._next_group, self._next_group + count)]
+            # Handed to the store in the order of their indices: after a crash it holds all up to one of them.
+            async with asyncio.TaskGroup() as admissions:
+                for group in groups:
+                    admissions.create_task(self._store.open_group(group))
+            self._next_group += count
+            self._pending += [_Member(group, member) for group in groups for member in range(group.size)]
+            self._wake()
+
+    def _group(self, index: int) -> GroupRecord:
         place = self._order.place(index)
-        group = GroupRecord(
+        return GroupRecord(
             id=group_id(self._plan.run_id, index),
             index=index,
             env=place.env,
@@ -295,9 +331,6 @@ class RolloutScheduler:
             size=self._plan.group_size,
             version=self._version,
         )
-        await self._store.open_group(group)
-        self._next_group = index + 1
-        self._pending += [_Member(group, member) for member in range(group.size)]
 
     async def _play(self, work: _Member) -> None:
         group = work.group
@@ -365,4 +398,12 @@ class RolloutScheduler:
 
     def _retire(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._changed.set()
+        self._wake()
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the failure that came first."""
+    error: BaseException = failures
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

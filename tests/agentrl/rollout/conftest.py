@@ -86,10 +86,11 @@ class DiceEngine:
 
     max_context = 4096
 
-    def __init__(self, version=0, token_seconds=0.001, jitter=0.0, seed=0, stop_chance=0.3):
+    def __init__(self, version=0, token_seconds=0.001, jitter=0.0, seed=0, stop_chance=0.3, weights_matter=False):
         self.version = version
         self.token_seconds = token_seconds
         self.stop_chance = stop_chance
+        self.weights_matter = weights_matter
         self.jitter = jitter
         self.rng = random.Random(seed)
         self.sampled = defaultdict(list)
@@ -115,7 +116,7 @@ class DiceEngine:
                     reason = FinishReason.INTERRUPTED
                     break
                 position = len(prompt_tokens) + len(tokens)
-                draw = random.Random(stable_seed(sampling.seed, position))
+                draw = random.Random(stable_seed(sampling.seed, position, self.version if self.weights_matter else 0))
                 token = STOP if draw.random() < self.stop_chance else draw.choice(b"abcd")
                 tokens.append(token)
                 versions.append(self.version)

@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrl.rollout import AdmissionRule, Obstacle, beyond_bound, decode_priority, obstacle, token_staleness
+from agentrl.rollout import (
+    AdmissionRule,
+    Obstacle,
+    beyond_bound,
+    decode_priority,
+    groups_to_open,
+    obstacle,
+    token_staleness,
+)
 
 
 @given(
@@ -67,3 +75,34 @@ def test_a_jump_of_versions_on_resume_is_one_publication():
 def test_an_empty_lineage_is_refused():
     with pytest.raises(ValueError, match="lineage is empty"):
         token_staleness(np.zeros(1, np.int32), [])
+
+
+@given(
+    staleness=st.integers(0, 4),
+    next_index=st.integers(0, 30),
+    total=st.none() | st.integers(0, 30),
+    step=st.integers(0, 5),
+    pending=st.integers(0, 50),
+    free=st.integers(0, 50),
+    ahead=st.integers(0, 20),
+    size=st.integers(1, 9),
+)
+def test_groups_are_opened_for_every_free_place_and_never_beyond_the_bound(
+    staleness, next_index, total, step, pending, free, ahead, size
+):
+    rule = AdmissionRule(4, staleness)
+    count = groups_to_open(
+        rule,
+        next_index=next_index,
+        total_groups=total,
+        published_step=step,
+        pending=pending,
+        free=free,
+        ahead=ahead,
+        group_size=size,
+    )
+    end = rule.limit(step) if total is None else min(rule.limit(step), total)
+    assert count == 0 or next_index + count <= end
+    if next_index + count < end:
+        assert pending + count * size >= free + ahead, "a free place waits although a group may start"
+    assert pending + count * size < free + ahead + size or count == 0
