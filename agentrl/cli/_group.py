@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from importlib import metadata
 from typing import Any
 
@@ -67,6 +68,8 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a foreseen failure becomes one message."""
+        # Read by transformers at import: bars for loading a file of some megabytes would break the panel.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit):

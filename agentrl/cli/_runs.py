@@ -72,7 +72,7 @@ def show(folder: Path, last: int) -> None:
     if view.counts:
         counts = view.counts
         click.echo(
-            f"store: {counts.groups} groups, {counts.trajectories} trajectories ({counts.finished} not trained on, "
+            f"store: {counts.groups} groups, {counts.trajectories} trajectories ({counts.finished} finished, "
             f"{counts.claimed} claimed, {counts.consumed} consumed, {counts.errors} errors), {counts.turns} turns"
         )
     if view.metrics:

@@ -27,7 +27,7 @@ class Panel:
     Args:
         total_steps: Steps the run will have at its end.
         title: What is being run.
-        start_step: Steps done before this process began.
+        start_step: Steps done before this process began; by default those before the first snapshot's.
         stream: Where to write; standard output by default.
         clock: Seconds, monotonic.
     """
@@ -37,7 +37,7 @@ class Panel:
         total_steps: int,
         title: str,
         *,
-        start_step: int = 0,
+        start_step: int | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -78,6 +78,8 @@ class Panel:
 
     def update(self, snapshot: RunSnapshot) -> None:
         """Show a new state of the run; may be called as often as convenient."""
+        if self._start is None:
+            self._start = snapshot.step - 1
         is_new_step = self._snapshot is None or snapshot.step > self._snapshot.step
         if is_new_step and snapshot.success is not None:
             self._success.add(snapshot.success)
@@ -104,7 +106,7 @@ class Panel:
 
     def _eta(self, snapshot: RunSnapshot) -> float | None:
         """Return the seconds left at the pace of this process so far."""
-        done = snapshot.step - self._start
+        done = snapshot.step - (self._start or 0)
         if done <= 0:
             return None
         return (self._clock() - self._began) / done * max(0, self._total - snapshot.step)

@@ -43,7 +43,16 @@ def test_a_file_gets_one_aligned_line_per_step() -> None:
     assert "\x1b" not in stream.getvalue()
 
 
-def test_a_terminal_gets_the_figures(monkeypatch: object) -> None:
+def test_time_left_of_a_resumed_run_counts_its_own_steps_only() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with Panel(100, "train", stream=stream, clock=clock) as panel:
+        for step in (51, 52):
+            clock.now += 10
+            panel.update(RunSnapshot(step))
+    assert "eta=8m00s" in stream.getvalue().splitlines()[-1]
+
+
+def test_a_terminal_gets_the_figures() -> None:
     stream = Terminal()
     with Panel(4, "train babyai", stream=stream) as panel:
         panel.update(
