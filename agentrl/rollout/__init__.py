@@ -17,8 +17,9 @@ from agentrl.rollout._generation import TurnGeneration, generate_turn
 from agentrl.rollout._identity import EpisodeIdentity, group_id, stable_seed
 from agentrl.rollout._limits import EpisodeLimits
 from agentrl.rollout._order import EnvironmentShare, TaskOrder, TaskPlace
+from agentrl.rollout._plan import RolloutPlan
 from agentrl.rollout._progress import EpisodeProgress, Phase
-from agentrl.rollout._scheduler import Deliver, RolloutPlan, RolloutScheduler
+from agentrl.rollout._scheduler import Deliver, RolloutScheduler
 from agentrl.rollout._stats import RolloutStats
 from agentrl.rollout._watchdog import Watchdog
 

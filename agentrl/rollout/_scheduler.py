@@ -3,73 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
-from agentrl.errors import AgentRLError, ConfigError
+from agentrl.errors import AgentRLError
 from agentrl.policy._base import PolicyEngine, SamplingParams
 from agentrl.rendering._base import Renderer
+from agentrl.rollout._admission import AdmittedWork, Member
 from agentrl.rollout._attempts import ErrorStreak, run_attempts
-from agentrl.rollout._decisions import AdmissionRule, Obstacle, groups_to_open, obstacle
+from agentrl.rollout._decisions import AdmissionRule, Obstacle, obstacle
 from agentrl.rollout._episode import run_episode
-from agentrl.rollout._identity import EpisodeIdentity, group_id, stable_seed
+from agentrl.rollout._identity import EpisodeIdentity, stable_seed
 from agentrl.rollout._limits import EpisodeLimits
 from agentrl.rollout._order import EnvironmentShare, TaskOrder
+from agentrl.rollout._plan import RolloutPlan
 from agentrl.rollout._progress import EpisodeProgress, Phase
 from agentrl.rollout._shield import finish_despite_cancellation
 from agentrl.rollout._stats import BlockedClock, RolloutStats, RolloutTally, describe_episodes, waiting
-from agentrl.store._base import GroupRecord, TrajectoryStore
+from agentrl.store._base import TrajectoryStore
 from agentrl.tasks import Task
 from agentrl.trajectory import Trajectory
 
 Deliver = Callable[[Trajectory], Awaitable[None]]
 """Takes a finished trajectory, errors included; returns once it is safe (stored, or acknowledged by the bus)."""
-
-ADMITTED_AHEAD = 8
-"""The share of all places, one in so many, for which work is made ready ahead: what ends while a disk write lasts."""
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutPlan:
-    """What the scheduler is asked to keep going.
-
-    Attributes:
-        run_id: Begins every id; the same when the run is resumed.
-        seed: Seed of the task order and of all sampling.
-        groups_per_step: Groups that one optimizer step trains on.
-        group_size: Trajectories of one group.
-        staleness: Policy versions a token may be old when it is trained on; 0 = synchronous.
-        in_flight: Most trajectories under way.
-        retries: Times an episode is started again after an infrastructure failure.
-        total_groups: Groups of the whole run, or None to go on until stopped.
-        error_patience: Infrastructure failures in a row, over one environment, at which the run ends; None = twice
-            the group size, 0 = never.
-    """
-
-    run_id: str
-    seed: int
-    groups_per_step: int
-    group_size: int
-    staleness: int
-    in_flight: int
-    retries: int = 1
-    total_groups: int | None = None
-    error_patience: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in (("groups_per_step", 1), ("group_size", 1), ("staleness", 0), ("in_flight", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"rollout: {name} must be at least {least}, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A trajectory that is to be made."""
-
-    group: GroupRecord
-    member: int
-    resumed: bool = False
 
 
 class RolloutScheduler:
@@ -107,7 +63,7 @@ class RolloutScheduler:
         groups_consumed: int | None = None,
     ) -> None:
         self._plan = plan
-        self._order = TaskOrder(shares, plan.seed)
+        order = TaskOrder(shares, plan.seed)
         self._factories = {share.factory.name: share.factory for share in shares}
         patience = 2 * plan.group_size if plan.error_patience is None else plan.error_patience
         self._streaks = {name: ErrorStreak(name, patience) for name in self._factories}
@@ -121,8 +77,7 @@ class RolloutScheduler:
         self._rule = AdmissionRule(plan.groups_per_step, plan.staleness, step, base_groups)
         self._version = version
         self._step = step
-        self._next_group = 0
-        self._pending: deque[_Member] = deque()
+        self._work = AdmittedWork(plan, order, self._rule, store)
         self._tasks: set[asyncio.Task[None]] = set()
         self._live: dict[str, EpisodeProgress] = {}
         self._tally = RolloutTally()
@@ -148,8 +103,8 @@ class RolloutScheduler:
         self._started = True
         try:
             async with asyncio.TaskGroup() as tasks:
-                await self._take_up_unfinished()
-                opener = tasks.create_task(self._keep_groups_open())
+                await self._work.take_up_unfinished(self._factories)
+                admitting = tasks.create_task(self._keep_admitting())
                 while not self._stopping:
                     self._changed.clear()
                     hindrance = self._obstacle()
@@ -157,10 +112,10 @@ class RolloutScheduler:
                     if hindrance is Obstacle.EXHAUSTED:
                         break
                     if hindrance is None:
-                        self._start(tasks.create_task(self._play(self._pending.popleft())))
+                        self._start(tasks.create_task(self._play(self._work.take())))
                     else:
                         await self._changed.wait()
-                opener.cancel()
+                admitting.cancel()
         except BaseExceptionGroup as failures:
             # One failure ends the run; those that follow from it are in its cause.
             raise _first(failures) from failures
@@ -231,7 +186,7 @@ class RolloutScheduler:
             interruptions=tally.interruptions + sum(progress.interruptions for progress in live),
             mean_episode_seconds=tally.mean_episode_seconds,
             blocked_by_staleness_seconds=self._blocked.total(Obstacle.STALENESS),
-            groups_admitted=self._next_group,
+            groups_admitted=self._work.next_index,
             version=self._version,
             step=self._step,
         )
@@ -246,7 +201,7 @@ class RolloutScheduler:
         lines = [f"rollouts at version {self._version} (step {self._step}), {self._tally.finished} delivered"]
         seconds = self._blocked.present()
         if self._blocked.obstacle is Obstacle.STALENESS:
-            group = self._upcoming()
+            group = self._work.upcoming()
             needed = None if group is None else self._rule.step_needed(group)
             lines.append(
                 f"new episodes wait for the trainer for {seconds:.1f} s: group {group} may start with the weights of "
@@ -256,23 +211,16 @@ class RolloutScheduler:
             lines.append(f"no new episodes for {seconds:.1f} s: {self._blocked.obstacle}")
         return "\n".join([*lines, *describe_episodes(self._live)])
 
-    def _upcoming(self) -> int | None:
-        """Return the group whose member would start next, or None where no work is left."""
-        if self._pending:
-            return self._pending[0].group.index
-        total = self._plan.total_groups
-        return None if total is not None and self._next_group >= total else self._next_group
-
     def _obstacle(self) -> Obstacle | None:
         hindrance = obstacle(
             self._rule,
-            next_group=self._upcoming(),
+            next_group=self._work.upcoming(),
             published_step=self._step,
             live=len(self._tasks),
             in_flight=self._plan.in_flight,
             paused=self._paused,
         )
-        return Obstacle.OPENING if hindrance is None and not self._pending else hindrance
+        return Obstacle.OPENING if hindrance is None and not len(self._work) else hindrance
 
     def _start(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
@@ -283,56 +231,17 @@ class RolloutScheduler:
         self._changed.set()
         self._wanted.set()
 
-    async def _take_up_unfinished(self) -> None:
-        for group in await self._store.open_groups():
-            if group.env not in self._factories:
-                raise ConfigError(
-                    f"group {group.id} was begun on environment {group.env!r}, which this run does not have; it has "
-                    f"{', '.join(sorted(self._factories))}. Resume with the environments the run began with."
-                )
-            there = await self._store.members(group.id)
-            self._pending += [_Member(group, member, True) for member in range(group.size) if member not in there]
-        self._next_group = await self._store.next_group_index()
-
-    async def _keep_groups_open(self) -> None:
+    async def _keep_admitting(self) -> None:
         """Admit groups as places become free, ahead of need where the staleness rule allows."""
         while not self._stopping:
             self._wanted.clear()
-            count = groups_to_open(
-                self._rule,
-                next_index=self._next_group,
-                total_groups=self._plan.total_groups,
-                published_step=self._step,
-                pending=len(self._pending),
-                free=0 if self._paused else self._plan.in_flight - len(self._tasks),
-                ahead=max(self._plan.group_size, self._plan.in_flight // ADMITTED_AHEAD),
-                group_size=self._plan.group_size,
-            )
-            if not count:
+            free = 0 if self._paused else self._plan.in_flight - len(self._tasks)
+            if await self._work.admit(published_step=self._step, version=self._version, free=free):
+                self._wake()
+            else:
                 await self._wanted.wait()
-                continue
-            groups = [self._group(index) for index in range(self._next_group, self._next_group + count)]
-            # Handed to the store in the order of their indices: after a crash it holds all up to one of them.
-            async with asyncio.TaskGroup() as admissions:
-                for group in groups:
-                    admissions.create_task(self._store.open_group(group))
-            self._next_group += count
-            self._pending += [_Member(group, member) for group in groups for member in range(group.size)]
-            self._wake()
 
-    def _group(self, index: int) -> GroupRecord:
-        place = self._order.place(index)
-        return GroupRecord(
-            id=group_id(self._plan.run_id, index),
-            index=index,
-            env=place.env,
-            split=place.split,
-            task_index=place.task_index,
-            size=self._plan.group_size,
-            version=self._version,
-        )
-
-    async def _play(self, work: _Member) -> None:
+    async def _play(self, work: Member) -> None:
         group = work.group
         task = self._factories[group.env].tasks.task(group.split, group.task_index)
         identity = EpisodeIdentity(
@@ -383,14 +292,9 @@ class RolloutScheduler:
         An attempt that a crash cut short has turns under its id. Had the new attempt the same id, its spans would be
         taken for those of the old one, which other weights sampled.
         """
-        retry = 0
-        while True:
-            attempt = EpisodeIdentity(
-                identity.group_id, identity.group_index, identity.member, identity.seed, identity.retry + retry
-            )
-            if not await self._store.turns(attempt.trajectory_id):
-                return attempt
-            retry += 1
+        while await self._store.turns(identity.trajectory_id):
+            identity = dataclasses.replace(identity, retry=identity.retry + 1)
+        return identity
 
     def _count_failure(self, trajectory: Trajectory, again: bool) -> None:
         if again:
