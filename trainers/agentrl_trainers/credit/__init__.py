@@ -5,6 +5,7 @@ A method is a composition of pure functions, turn rewards → estimator → modu
 
 from agentrl_trainers.credit._batch import CreditBatch
 from agentrl_trainers.credit._build import credit_batch
-from agentrl_trainers.credit._compositions import COMPOSITIONS, Composition, assign, composition
+from agentrl_trainers.credit._compositions import COMPOSITIONS, Composition, assign, check, composition
+from agentrl_trainers.credit._needs import Need
 
-__all__ = ["COMPOSITIONS", "Composition", "CreditBatch", "assign", "composition", "credit_batch"]
+__all__ = ["COMPOSITIONS", "Composition", "CreditBatch", "Need", "assign", "check", "composition", "credit_batch"]

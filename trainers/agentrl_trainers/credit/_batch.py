@@ -29,6 +29,10 @@ class CreditBatch:
         logprob_K: Log-probs under the proximal policy, where a method needs them.
         entropy_K: Entropies in nats, where a method needs them.
         value_K: Critic values, where a method needs them.
+        belief_T: Mean log-prob that the policy gave the true answer *before* the turn; nan = not scored.
+        information_T: Information gained by the turn; nan = unknown, and on a trajectory's last turn.
+        shared_K: Index of the first copy of each token: branches hold the very tokens of their parent. None where no
+            two trajectories share any.
     """
 
     group_N: torch.Tensor
@@ -43,3 +47,6 @@ class CreditBatch:
     logprob_K: torch.Tensor | None = None
     entropy_K: torch.Tensor | None = None
     value_K: torch.Tensor | None = None
+    belief_T: torch.Tensor | None = None
+    information_T: torch.Tensor | None = None
+    shared_K: torch.Tensor | None = None

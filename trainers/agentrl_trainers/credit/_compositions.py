@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 
 from agentrl.errors import ConfigError
 from agentrl_trainers.credit._batch import CreditBatch
+from agentrl_trainers.credit._needs import Need
 from agentrl_trainers.credit.estimators import dr_grpo, grpo, rloo
 from agentrl_trainers.credit.modulators import whiten
 
@@ -32,11 +33,13 @@ class Composition:
         estimator: From rewards to one advantage per sampled token.
         turn_rewards: Stages before it, in order.
         modulators: Stages after it, in order.
+        needs: What a run must provide beyond the rewards of groups; see `check`.
     """
 
     estimator: Estimator
     turn_rewards: tuple[TurnRewards, ...] = ()
     modulators: tuple[Modulator, ...] = ()
+    needs: frozenset[Need] = frozenset()
 
     def options(self) -> set[str]:
         """Return the names of the options that a stage of this method takes."""
@@ -84,11 +87,40 @@ def assign(name: str, batch: CreditBatch, **options: Any) -> torch.Tensor:
         ConfigError: Unknown method or option; the message has the nearest.
     """
     method = composition(name)
+    _check_options(name, method, options)
+    return method(batch, **options).to(torch.float32)
+
+
+def check(name: str, available: Collection[Need], options: Iterable[str] = ()) -> None:
+    """Refuse a credit method that this run cannot serve, before anything is sampled.
+
+    Args:
+        name: Key of `COMPOSITIONS`, as in the run file.
+        available: What the environments, the engine and the trainer of the run provide.
+        options: Names of the options that the run file gives the method.
+
+    Raises:
+        ConfigError: Unknown method or option, or something the method needs is missing; the message says what, and
+            what to do about it.
+    """
+    method = composition(name)
+    _check_options(name, method, options)
+    missing = [need for need in Need if need in method.needs and need not in available]
+    if missing:
+        lacks = "; ".join(need.what for need in missing)
+        remedies = ", and ".join(need.remedy for need in missing)
+        served = [other for other, known in COMPOSITIONS.items() if known.needs <= set(available)]
+        raise ConfigError(
+            f"trainer.credit = {name!r} needs what this run lacks: {lacks}. To mend it, {remedies}; or choose a method "
+            f"that does without: {', '.join(sorted(served))}"
+        )
+
+
+def _check_options(name: str, method: Composition, options: Iterable[str]) -> None:
     known = method.options()
     for option in options:
         if option not in known:
             raise ConfigError(f"credit method {name!r} has no option {option!r}{_nearest(option, known)}")
-    return method(batch, **options).to(torch.float32)
 
 
 def _keywords(stage: Callable[..., Any]) -> list[str]:
