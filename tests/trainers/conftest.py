@@ -42,6 +42,7 @@ def make_trajectory() -> MakeTrajectory:
         segments: Sequence[int] | None = None,
         version: int = 0,
         prompt: int = 4,
+        observation: int = 2,
         vocabulary: int = 64,
         seed: int = 0,
         status: Status = Status.OK,
@@ -58,7 +59,7 @@ def make_trajectory() -> MakeTrajectory:
         for index, (length, window) in enumerate(zip(turns, which, strict=True)):
             spans = windows[window]
             kind = SpanKind.OBSERVATION if spans else SpanKind.PROMPT
-            spans.append(Span(f"{name}/{index}/before", kind, tokens(prompt if not spans else 2)))
+            spans.append(Span(f"{name}/{index}/before", kind, tokens(prompt if not spans else observation)))
             spans.append(
                 Span(
                     f"{name}/{index}/action",

@@ -5,8 +5,6 @@ Axis legend: B = rows, L = padded length, D = hidden size, V = vocabulary, M = s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from safetensors import SafetensorError
 from torch.utils.checkpoint import checkpoint
 
 from agentrl.errors import ConfigError
+from agentrl_trainers.learner._model_folder import no_progress_bars
 from agentrl_trainers.learner._pack import MicroBatch
 
 CHUNK = 1 << 26
@@ -38,7 +37,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> torch.nn.Mod
         )
     loader: Any = AutoModelForCausalLM
     try:
-        with _quiet():
+        with no_progress_bars():
             model, info = loader.from_pretrained(
                 folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
             )
@@ -123,18 +122,3 @@ def _measure(
     with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
         entropy_M = -(logprob_MV.exp() * logprob_MV).sum(-1)
     return logprob_M, entropy_M
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bars off the terminal, which belongs to the command that runs."""
-    from transformers.utils import logging as transformers_logging
-
-    logging: Any = transformers_logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,11 +60,27 @@ class ModelIdentity:
 def write_model(module: torch.nn.Module, folder: Path, source: Path) -> None:
     """Write a model in transformers form, with tokenizer and chat template copied from the folder it came from."""
     model: Any = module
-    model.save_pretrained(folder)
+    with no_progress_bars():
+        model.save_pretrained(folder)
     for path in sorted(source.iterdir()):
         weights = path.name.endswith(_WEIGHTS)
         if path.is_file() and path.name not in _OWN and not weights and path.stat().st_size <= _LARGEST_SIDE_FILE:
             shutil.copyfile(path, folder / path.name)
+
+
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Keep transformers' progress bars off the terminal, which belongs to the command that runs."""
+    from transformers.utils import logging as transformers_logging
+
+    logging: Any = transformers_logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _digest(data: bytes) -> str:
