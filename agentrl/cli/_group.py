@@ -70,6 +70,9 @@ class LazyGroup(click.Group):
         """Run the command; a foreseen failure becomes one message."""
         # Read by transformers at import: bars for loading a file of some megabytes would break the panel.
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        # Read by torch at import: threads that spin while they wait steal the core from whoever they wait for, the
+        # engine from the trainer and the other way round. On busy cores that costs a factor of ten.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit):

@@ -13,9 +13,7 @@ from typing import Any
 from agentrl.config import RESOLVED_NAME, RunConfig, load_run
 from agentrl.errors import AgentRLError
 from agentrl.metrics import METRICS_NAME, read_metrics
-from agentrl.store import CheckpointRecord, SqliteStore, StoreCounts
-
-STORE_NAME = "trajectories.db"
+from agentrl.store import STORE_NAME, CheckpointRecord, SqliteStore, StoreCounts
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from agentrl.trajectory import Span, Trajectory, Turn
 
+STORE_NAME = "trajectories.db"
+"""Name of the store's file in a run folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class GroupRecord:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agentrl.config import RunConfig, save_resolved
 from agentrl.errors import ConfigError
+from agentrl.store import STORE_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class RunFolder:
     @property
     def store(self) -> Path:
         """The trajectory store (SQLite)."""
-        return self.path / "trajectories.db"
+        return self.path / STORE_NAME
 
     @property
     def checkpoints(self) -> Path:
