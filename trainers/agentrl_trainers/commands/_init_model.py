@@ -20,7 +20,7 @@ from agentrl_trainers.run import open_environments
 @click.option("--heads", default=4, show_default=True, help="Attention heads.")
 @click.option("--kv-heads", default=2, show_default=True, help="Key and value heads.")
 @click.option("--vocabulary", default=1024, show_default=True, help="Most entries of the tokenizer.")
-@click.option("--texts", default=200, show_default=True, help="Episodes per environment whose text trains the tokenizer.")
+@click.option("--texts", default=200, show_default=True, help="Episodes read for the tokenizer.")
 @click.option("--overwrite", is_flag=True, help="Replace the folder if it holds something.")
 def init_model(
     config: RunConfig,

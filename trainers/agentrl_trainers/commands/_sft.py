@@ -33,7 +33,7 @@ def sft(config: RunConfig, run_file: Path, target: Path | None) -> None:
     )
     report = imitate(config.model, demonstrations.trajectories, config.sft, seed=config.seed, output=target)
     click.echo(
-        f"{report.steps} steps in {report.seconds:.0f} s, loss {report.first_loss:.3f} → {report.last_loss:.3f} nats per "
-        f"action token, {report.tokens_per_second:,.0f} tokens/s; the model is in {target}"
+        f"{report.steps} steps in {report.seconds:.0f} s, loss {report.first_loss:.3f} → {report.last_loss:.3f} nats "
+        f"per action token, {report.tokens_per_second:,.0f} tokens/s; the model is in {target}"
     )
     click.echo(f"train it: agentrl train {run_file} --model {target}")

@@ -52,6 +52,8 @@ def claim_folder(config: RunConfig, *, resume: bool) -> RunFolder:
     try:
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"output = {str(folder.path)!r}: the folder cannot be made ({error}); choose another") from error
+        raise ConfigError(
+            f"output = {str(folder.path)!r}: the folder cannot be made ({error}); choose another"
+        ) from error
     save_resolved(config, folder.path)
     return folder

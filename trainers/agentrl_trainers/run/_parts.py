@@ -104,5 +104,3 @@ def make_scheduler(
         version=version,
         step=step,
     )
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
+from agentrl.config import RunConfig
 from agentrl.evaluation import outcome_of
 from agentrl.metrics import RunSnapshot
 from agentrl.policy import EngineStats
@@ -15,11 +16,11 @@ from agentrl_trainers.learner import Learner, StepReport, make_rows
 from agentrl_trainers.run._batch import Batch
 
 
-def train_on(learner: Learner, credit: str, trajectories: tuple[Trajectory, ...]) -> StepReport:
+def train_on(learner: Learner, config: RunConfig, trajectories: tuple[Trajectory, ...]) -> StepReport:
     """Assign credit and take one optimizer step. Blocks: belongs on the trainer's thread."""
     if not trajectories:
         return learner.train_step([])
-    advantage_K = assign(credit, credit_batch(trajectories))
+    advantage_K = assign(config.trainer.credit, credit_batch(trajectories))
     return learner.train_step(make_rows(trajectories, advantage_K))
 
 

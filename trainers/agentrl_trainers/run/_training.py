@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,9 +63,7 @@ async def train(
         bus = InProcessBus()
         stack.push_async_callback(bus.close)
         scheduler = make_scheduler(config, shares, engine, store, bus, version=version, step=learner.step)
-        metrics = stack.enter_context(
-            MetricsWriter(folder.path, config.track.tensorboard, start_step=learner.step + 1)
-        )
+        metrics = stack.enter_context(MetricsWriter(folder.path, config.track.tensorboard, start_step=learner.step + 1))
         await stack.enter_async_context(
             Watchdog(scheduler.describe, scheduler.progress, report=lambda text: observer.message(text))
         )
@@ -120,9 +119,7 @@ class _Run:
     arrived: asyncio.Event
     version: int
 
-    async def go(
-        self, bus: InProcessBus, metrics: MetricsWriter, observer: Observer, stop: asyncio.Event
-    ) -> None:
+    async def go(self, bus: InProcessBus, metrics: MetricsWriter, observer: Observer, stop: asyncio.Event) -> None:
         """Run rollouts, ingestion and steps side by side; the first failure ends all of them and is raised."""
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -143,9 +140,7 @@ class _Run:
             batch = await self._next_batch(stop)
             if batch is None:
                 return
-            report = await self._on_trainer(
-                lambda batch=batch: train_on(self.learner, self.config.trainer.credit, batch.trainable)
-            )
+            report = await self._on_trainer(partial(train_on, self.learner, self.config, batch.trainable))
             checkpoint = await self._checkpoint() if self._checkpoint_due() else None
             publishing = clock()
             await self._publish()

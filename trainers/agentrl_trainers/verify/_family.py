@@ -9,9 +9,9 @@ from typing import Any
 Recompute = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
 """`f(inputs, wanted) -> outputs`: recompute a case.
 
-`inputs` is `cases[i].inputs`; `wanted` is `cases[i].outputs`, of which only the *keys* may be used: they name the options
-("empg|k=2.0|kf=0.5|zeta=0.2"). The result has the same nesting of keys; a leaf is a number, a string, None, or an array
-or tensor of the recorded shape. A key that is left out is reported as unsupported.
+`inputs` is `cases[i].inputs`; `wanted` is `cases[i].outputs`, of which only the *keys* may be used: they name the
+options ("empg|k=2.0|kf=0.5|zeta=0.2"). The result has the same nesting of keys; a leaf is a number, a string, None, or
+an array or tensor of the recorded shape. A key that is left out is reported as unsupported.
 """
 
 

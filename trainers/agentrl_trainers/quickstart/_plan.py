@@ -1,0 +1,55 @@
+"""What the quickstart runs: its run file, and the same on a harder level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from agentrl.config import RunConfig, load_run
+
+EASY = "GoToObj"
+HARD = "GoToLocal"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The stages' run configurations and where things go.
+
+    Attributes:
+        folder: Everything the quickstart makes.
+        first: Training on the easy level, from the warm start.
+        second: Training on the harder level, from what the first has learned.
+        held_out: Seeds of the test split that each evaluation plays.
+    """
+
+    folder: Path
+    first: RunConfig
+    second: RunConfig
+    held_out: int
+
+    @property
+    def base(self) -> Path:
+        """The model with random weights."""
+        return self.folder / "base"
+
+    @property
+    def warm(self) -> Path:
+        """The model after the warm start."""
+        return self.folder / "warm"
+
+
+def make_plan(folder: Path, seed: int, steps: int | None, harder_steps: int | None, held_out: int) -> Plan:
+    """Return the plan for a folder; step numbers that are None are those of the run file."""
+    common = {"seed": str(seed), "model": str(folder / "warm"), "output": str(folder / "train")}
+    with as_file(files("agentrl_trainers.quickstart") / "babyai.toml") as run_file:
+        first = load_run(run_file, common if steps is None else common | {"steps": str(steps)})
+    easy = first.env[0]
+    second = first.model_copy(
+        update={
+            "steps": first.steps if harder_steps is None else harder_steps,
+            "output": folder / "harder",
+            "env": (easy.model_copy(update={"args": {**easy.args, "level": HARD}}),),
+        }
+    )
+    return Plan(folder, first, second, held_out)
