@@ -42,10 +42,11 @@ KNOWN_TEXTS = {
     "train": "Train a policy by reinforcement learning, from a run file.",
     "sft": "Warm a policy up on episodes of the environment's expert.",
     "init-model": "Make a small model with its tokenizer, to start from nothing.",
+    "credit": "Check credit methods against reference figures, or compare them on a run.",
     "quickstart": "From nothing to an agent that learns on BabyAI, in minutes.",
 }
 EXTRAS = dict.fromkeys(KNOWN_TEXTS, "train")
-ORDER = ("quickstart", "train", "sft", "eval", "init-model", "runs")
+ORDER = ("quickstart", "train", "sft", "eval", "init-model", "runs", "credit")
 
 
 @cache
