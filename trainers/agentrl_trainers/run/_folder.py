@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentrl.config import RunConfig, save_resolved
+from agentrl.config import RunConfig
 from agentrl.errors import ConfigError
 from agentrl.store import STORE_NAME
 
@@ -36,7 +36,7 @@ class RunFolder:
 
 
 def claim_folder(config: RunConfig, *, resume: bool) -> RunFolder:
-    """Make the run folder and save the resolved configuration in it.
+    """Make the run folder.
 
     Raises:
         ConfigError: The folder holds a run already and `resume` is False, or holds none and `resume` is True.
@@ -55,5 +55,4 @@ def claim_folder(config: RunConfig, *, resume: bool) -> RunFolder:
         raise ConfigError(
             f"output = {str(folder.path)!r}: the folder cannot be made ({error}); choose another"
         ) from error
-    save_resolved(config, folder.path)
     return folder

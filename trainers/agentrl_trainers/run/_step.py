@@ -31,10 +31,11 @@ class StepFigures:
     Attributes:
         batch: What was trained on.
         report: The learner's figures.
-        rollouts, engine: Snapshots after the step; their counters are totals since the process began.
+        rollouts, engine: Snapshots at the end of the step; their counters are totals since the process began.
+        version: Policy version that the step's weights are published under.
         sampled_rate: Tokens sampled per second since the step before.
         seconds: Wall time since the step before.
-        publish_seconds: Time in which the engine took over the new weights.
+        publish_seconds: Time that the commit of the step before and its publication took.
         checkpoint: Name of the checkpoint made, or None.
     """
 
@@ -42,6 +43,7 @@ class StepFigures:
     report: StepReport
     rollouts: RolloutStats
     engine: EngineStats
+    version: int
     sampled_rate: float
     seconds: float
     publish_seconds: float
@@ -51,7 +53,7 @@ class StepFigures:
         """Return the line of `metrics.jsonl`, by name."""
         members = self.batch.trainable
         values: dict[str, float | str | None] = {
-            "version": self.engine.version,
+            "version": self.version,
             "success": self.success(),
             "reward": self.reward(),
             "turns": statistics.fmean(len(member.turns) for member in members) if members else None,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from agentrl.bus import InProcessBus
-from agentrl.config import RunConfig
+from agentrl.config import RunConfig, save_resolved
 from agentrl.metrics import MetricsWriter
 from agentrl.policy.embedded import EmbeddedEngine
 from agentrl.rollout import RolloutScheduler, Watchdog
@@ -28,21 +28,31 @@ from agentrl_trainers.run._step import StepFigures, train_on
 
 Result = TypeVar("Result")
 
+STALL_SECONDS = 45.0
+"""Without progress for so long, a run says who waits for whom; noticed late by a quarter, that is within a minute."""
+
 
 async def train(
-    config: RunConfig, *, resume: bool = False, observer: Observer, stop: asyncio.Event | None = None
+    config: RunConfig,
+    *,
+    resume: bool = False,
+    observer: Observer,
+    stop: asyncio.Event | None = None,
+    patience: float = STALL_SECONDS,
 ) -> TrainingResult:
     """Train until the last step of the run file, or until `stop` is set.
 
-    Rollouts go on while the trainer steps. Each step ends with, in this order: a durable checkpoint where one is due,
-    which consumes the step's trajectories in the same transaction; the new version on record; its weights in the
-    engine. So a process killed at any moment goes on by `resume`, trains on nothing twice and forgets nothing.
+    Rollouts go on while the trainer steps. Each step ends with, in this order: the files of a checkpoint where one is
+    due; the line of metrics; the commit of the checkpoint, which consumes the step's trajectories in the same
+    transaction; the new version on record; its weights in the engine. So a process killed at any moment goes on by
+    `resume`, trains on nothing twice and forgets nothing.
 
     Args:
         config: The run file.
         resume: Go on with the run in `config.output`.
         observer: Is told of every step.
-        stop: Ends the run between two steps; what is finished is kept.
+        stop: Ends the run between two steps, with a checkpoint; what is finished is kept.
+        patience: Seconds without any progress after which the observer is told who waits for whom.
 
     Raises:
         ConfigError: The run file does not fit the environments, the model or the run folder.
@@ -58,6 +68,8 @@ async def train(
         stack.push_async_callback(store.close)
         trainer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="trainer"))
         learner, version = await _restore(config, folder, store)
+        # Only now: a run that cannot go on with these settings keeps those it has.
+        save_resolved(config, folder.path)
         engine = start_engine(config, _newest_model(config, folder, learner.step), version)
         stack.push_async_callback(engine.close)
         bus = InProcessBus()
@@ -65,9 +77,9 @@ async def train(
         scheduler = make_scheduler(config, shares, engine, store, bus, version=version, step=learner.step)
         metrics = stack.enter_context(MetricsWriter(folder.path, config.track.tensorboard, start_step=learner.step + 1))
         await stack.enter_async_context(
-            Watchdog(scheduler.describe, scheduler.progress, report=lambda text: observer.message(text))
+            Watchdog(scheduler.describe, scheduler.progress, patience=patience, report=observer.message)
         )
-        run = _Run(config, folder, store, learner, engine, scheduler, trainer, asyncio.Event(), version)
+        run = _Run(config, folder, store, learner, engine, scheduler, trainer, asyncio.Event(), version, learner.step)
         await run.go(bus, metrics, observer, stop or asyncio.Event())
     finished = learner.step >= config.steps
     return TrainingResult(
@@ -79,7 +91,8 @@ async def _restore(config: RunConfig, folder: RunFolder, store: SqliteStore) -> 
     """Return the learner at the last committed checkpoint, and the policy version its weights are published under.
 
     A version never names two sets of weights. Where weights newer than the checkpoint were published before a crash,
-    the checkpoint's are published again under a number of their own, beyond all of those.
+    the checkpoint's are published again under a number of their own, beyond all of those. Where the checkpoint's were
+    the last, they keep their number: tokens sampled under it are as fresh as before.
     """
     learner = Learner(
         config.model,
@@ -94,10 +107,12 @@ async def _restore(config: RunConfig, folder: RunFolder, store: SqliteStore) -> 
     await store.recover()
     published = await store.last_version()
     version = 0 if checkpoint is None else checkpoint.version
+    # Without a checkpoint, version 0 is the run's model: again the same weights.
     if published is not None and published > version:
         version = published + 1
+    if published != version:
+        await store.record_version(version, learner.step)
     learner.version = version
-    await store.record_version(version, learner.step)
     return learner, version
 
 
@@ -118,6 +133,7 @@ class _Run:
     trainer: ThreadPoolExecutor
     arrived: asyncio.Event
     version: int
+    committed_step: int
 
     async def go(self, bus: InProcessBus, metrics: MetricsWriter, observer: Observer, stop: asyncio.Event) -> None:
         """Run rollouts, ingestion and steps side by side; the first failure ends all of them and is raised."""
@@ -135,28 +151,33 @@ class _Run:
 
     async def _steps(self, metrics: MetricsWriter, observer: Observer, stop: asyncio.Event) -> None:
         clock = time.monotonic
-        then, sampled = clock(), 0
+        then, sampled, publish_seconds = clock(), 0, 0.0
         while self.learner.step < self.config.steps:
             batch = await self._next_batch(stop)
             if batch is None:
+                await self._checkpoint_before_stop()
                 return
             report = await self._on_trainer(partial(train_on, self.learner, self.config, batch.trainable))
-            checkpoint = await self._checkpoint() if self._checkpoint_due() else None
-            publishing = clock()
-            await self._publish()
-            now, stats, engine = clock(), self.scheduler.stats(), self.engine.stats()
+            checkpoint = await self._save() if self._checkpoint_due() else None
+            now, engine = clock(), self.engine.stats()
             figures = StepFigures(
                 batch=batch,
                 report=report,
-                rollouts=stats,
+                rollouts=self.scheduler.stats(),
                 engine=engine,
+                version=self.version + 1,
                 sampled_rate=(engine.sampled_tokens - sampled) / max(now - then, 1e-9),
                 seconds=now - then,
-                publish_seconds=now - publishing,
-                checkpoint=checkpoint,
+                publish_seconds=publish_seconds,
+                checkpoint=None if checkpoint is None else checkpoint.name,
             )
             then, sampled = now, engine.sampled_tokens
+            # Before the commit: resuming drops the line of a step that is done again, and could not restore a lost one.
             metrics.write(self.learner.step, figures.metrics())
+            if checkpoint is not None:
+                await self._commit(checkpoint, self.version + 1)
+            await self._publish()
+            publish_seconds = clock() - now
             observer.update(figures.snapshot())
 
     async def _next_batch(self, stop: asyncio.Event) -> Batch | None:
@@ -174,19 +195,29 @@ class _Run:
             claiming.cancel()
             stopping.cancel()
 
-    async def _checkpoint(self) -> str:
-        """Save weights and state, then consume the trajectories they were trained on, in one transaction."""
-        step = self.learner.step
-        path = self.folder.checkpoint(step)
-        await self._on_trainer(lambda: save_checkpoint(path, self.learner))
-        record = CheckpointRecord(step, self.version + 1, str(path.relative_to(self.folder.path)))
-        await self.store.commit_checkpoint(record)
-        await self._on_trainer(lambda: prune_checkpoints(self.folder.checkpoints, self.config.checkpoint.keep))
-        return path.name
-
     def _checkpoint_due(self) -> bool:
         step = self.learner.step
         return step % self.config.checkpoint.every == 0 or step >= self.config.steps
+
+    async def _checkpoint_before_stop(self) -> None:
+        """Keep the steps since the last checkpoint; their weights have been published already."""
+        if self.learner.step > self.committed_step:
+            await self._commit(await self._save(), self.version)
+
+    async def _save(self) -> Path:
+        """Write weights and state to a folder that counts for nothing before its commit."""
+        path = self.folder.checkpoint(self.learner.step)
+        await self._on_trainer(lambda: save_checkpoint(path, self.learner))
+        return path
+
+    async def _commit(self, path: Path, version: int) -> None:
+        """Make a saved checkpoint the run's newest, and consume what it was trained on, in one transaction."""
+        record = CheckpointRecord(self.learner.step, version, str(path.relative_to(self.folder.path)))
+        await self.store.commit_checkpoint(record)
+        self.committed_step = self.learner.step
+        keep = self.config.checkpoint.keep
+        # Protected: a killed process may have left younger ones that were never committed.
+        await self._on_trainer(lambda: prune_checkpoints(self.folder.checkpoints, keep, protect=[path]))
 
     async def _publish(self) -> None:
         """Put the new weights on record, then into the engine; rollouts go on under the new version."""
