@@ -10,14 +10,16 @@ import torch
 
 from agentrl.trajectory import Status, Trajectory
 from agentrl_trainers.credit._batch import CreditBatch
+from agentrl_trainers.credit.information import beliefs_of
 
 
 def credit_batch(trajectories: Sequence[Trajectory], *, dtype: torch.dtype = torch.float32) -> CreditBatch:
     """Return the rewards and the structure of trajectories, in their order.
 
     Tokens are in the order of turns, as `trajectory.turns` has them. The part of a trajectory's reward that its turns
-    did not earn (the outcome) sits on its last turn. Entropies are kept only where every sampled token has one.
-    Anchors are equal only within one environment.
+    did not earn (the outcome) sits on its last turn. Entropies are kept only where every sampled token has one, beliefs
+    in the true answer where any trajectory carries them. Anchors are equal only within one environment. Tokens of a
+    span that several trajectories hold (branches) are known as the same.
 
     Args:
         trajectories: Finished and scored; members of one group share `group_id` and need not be adjacent.
@@ -37,6 +39,9 @@ def credit_batch(trajectories: Sequence[Trajectory], *, dtype: torch.dtype = tor
     turn_rewards: list[list[float]] = []
     anchors: list[int] = []
     lengths: list[int] = []
+    beliefs: list[np.ndarray | None] = []
+    spans: dict[str, int] = {}
+    copies: list[int] = []
     entropies: list[np.ndarray | None] = []
     for trajectory in trajectories:
         reward = _reward(trajectory)
@@ -46,15 +51,18 @@ def credit_batch(trajectories: Sequence[Trajectory], *, dtype: torch.dtype = tor
         if earned:
             earned[-1] += reward - sum(earned)
         turn_rewards.append(earned)
+        beliefs.append(beliefs_of(trajectory))
         for turn in trajectory.turns:
             anchors.append(-1 if turn.anchor is None else number((trajectory.env, turn.anchor)))
             span = trajectory.action_span(turn)
+            copies.append(spans.setdefault(span.id, len(lengths)))
             lengths.append(len(span))
             entropies.append(span.entropies)
 
     turns_N = torch.tensor([len(earned) for earned in turn_rewards], dtype=torch.int64)
     trajectory_T = torch.repeat_interleave(torch.arange(len(rewards)), turns_N)
     first_T = (turns_N.cumsum(0) - turns_N)[trajectory_T]
+    turn_K = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths, dtype=torch.int64))
     known = [entropy for entropy in entropies if entropy is not None]
     return CreditBatch(
         group_N=torch.tensor([groups[trajectory.group_id] for trajectory in trajectories], dtype=torch.int64),
@@ -64,10 +72,26 @@ def credit_batch(trajectories: Sequence[Trajectory], *, dtype: torch.dtype = tor
         reward_T=torch.tensor(list(itertools.chain.from_iterable(turn_rewards)), dtype=dtype),
         anchor_T=torch.tensor(anchors, dtype=torch.int64),
         valid_T=torch.tensor([turn.valid for row in trajectories for turn in row.turns], dtype=torch.bool),
-        turn_K=torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths, dtype=torch.int64)),
+        turn_K=turn_K,
         finished_N=torch.tensor([row.status is Status.OK for row in trajectories], dtype=torch.bool),
         entropy_K=torch.from_numpy(np.concatenate(known)) if known and len(known) == len(entropies) else None,
+        belief_T=_beliefs(beliefs, turns_N.tolist(), dtype),
+        shared_K=_shared(lengths, copies, turn_K) if len(spans) < len(lengths) else None,
     )
+
+
+def _beliefs(beliefs: list[np.ndarray | None], turns: list[int], dtype: torch.dtype) -> torch.Tensor | None:
+    if all(belief is None for belief in beliefs):
+        return None
+    pairs = zip(beliefs, turns, strict=True)
+    known = [np.full(count, np.nan) if belief is None else belief for belief, count in pairs]
+    return torch.from_numpy(np.concatenate(known)).to(dtype)
+
+
+def _shared(lengths: list[int], copies: list[int], turn_K: torch.Tensor) -> torch.Tensor:
+    """Return the index of the first copy of each token; `copies` is the first turn with the same span, per turn."""
+    start_T = np.cumsum([0, *lengths])[:-1]
+    return torch.arange(len(turn_K)) + torch.from_numpy(start_T[copies] - start_T)[turn_K]
 
 
 def _reward(trajectory: Trajectory) -> float:

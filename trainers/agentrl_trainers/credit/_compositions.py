@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import inspect
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,8 +14,16 @@ import torch
 from agentrl.errors import ConfigError
 from agentrl_trainers.credit._batch import CreditBatch
 from agentrl_trainers.credit._needs import Need
-from agentrl_trainers.credit.estimators import dr_grpo, grpo, rloo
-from agentrl_trainers.credit.modulators import whiten
+from agentrl_trainers.credit.estimators import dr_grpo, gigpo, grpo, hgpo, igpo, igpo_2025, rloo, turn_group
+from agentrl_trainers.credit.modulators import (
+    d3s,
+    dynamic_sampling,
+    empg,
+    entropy_balance,
+    hard_attribution,
+    whiten,
+)
+from agentrl_trainers.credit.turn_rewards import efficiency_discount, information_gain, invalid_actions, overlong
 
 TurnRewards = Callable[..., CreditBatch]
 """`f(batch, *, options) -> batch` with other rewards."""
@@ -55,11 +63,40 @@ class Composition:
         return advantage_K
 
 
+ANCHORS = frozenset({Need.ANCHORS})
+GROUND_TRUTH = frozenset({Need.GROUND_TRUTH})
+ENTROPIES = frozenset({Need.ENTROPIES})
+
 COMPOSITIONS: dict[str, Composition] = {
     "grpo": Composition(grpo),
     "dr_grpo": Composition(dr_grpo),
     "rloo": Composition(rloo),
     "reinforce_pp_baseline": Composition(dr_grpo, modulators=(whiten,)),
+    "dapo": Composition(grpo, (overlong,), (dynamic_sampling,)),
+    "d3s": Composition(grpo, modulators=(d3s,), needs=ENTROPIES),
+    # Step groups: turns that acted from the same state.
+    "gigpo": Composition(gigpo, (invalid_actions,), needs=ANCHORS),
+    "gigpo_mean_std": Composition(partial(gigpo, mode="mean_std_norm"), (invalid_actions,), needs=ANCHORS),
+    "hgpo": Composition(hgpo, (invalid_actions,), needs=ANCHORS),
+    "hgpo_base": Composition(partial(hgpo, base_group=True), (invalid_actions,), needs=ANCHORS),
+    # Turn rewards from the policy's own belief in the true answer.
+    "igpo": Composition(igpo, (information_gain,), needs=GROUND_TRUTH),
+    "igpo_joint": Composition(
+        partial(igpo, normalisation="joint"), (partial(information_gain, gain="prob_diff"),), needs=GROUND_TRUTH
+    ),
+    "igpo_2025": Composition(igpo_2025, (partial(information_gain, gain="prob_diff"),), needs=GROUND_TRUTH),
+    # Modulated by how certain the policy was.
+    "empg": Composition(grpo, modulators=(empg,), needs=ENTROPIES),
+    "empg_dr_grpo": Composition(dr_grpo, modulators=(empg,), needs=ENTROPIES),
+    "empg_rloo": Composition(rloo, modulators=(empg,), needs=ENTROPIES),
+    "empg_dapo": Composition(grpo, (overlong,), (empg, dynamic_sampling), ENTROPIES),
+    "empg_gigpo": Composition(gigpo, (invalid_actions,), (empg,), ANCHORS | ENTROPIES),
+    "empg_hgpo": Composition(hgpo, (invalid_actions,), (empg,), ANCHORS | ENTROPIES),
+    "aepo": Composition(grpo, modulators=(entropy_balance,), needs=ENTROPIES),
+    # Branches that share a prefix: soft attribution is plain GRPO over all of them.
+    "arpo": Composition(grpo),
+    "arpo_hard": Composition(grpo, modulators=(hard_attribution,)),
+    "eapo": Composition(turn_group, (efficiency_discount,)),
 }
 """Every credit method by the name the run file gives it (`[trainer] credit`)."""
 
@@ -129,7 +166,7 @@ def _keywords(stage: Callable[..., Any]) -> list[str]:
 
 
 def _bound(stage: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
-    return functools.partial(stage, **{name: options[name] for name in _keywords(stage) if name in options})
+    return partial(stage, **{name: options[name] for name in _keywords(stage) if name in options})
 
 
 def _nearest(name: str, known: dict[str, Composition] | set[str]) -> str:
