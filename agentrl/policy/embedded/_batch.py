@@ -17,6 +17,10 @@ import torch
 Int64 = npt.NDArray[np.int64]
 
 
+ALIGNMENT = 16
+"""Positions that a slot's size and the views of decoding rows are multiples of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """Decoding rows whose slots lie side by side: attention reads their keys as one view of the pool.
@@ -92,8 +96,11 @@ class Chunk:
 class BatchPlanner:
     """Builds step batches.
 
+    Views of the cache end at multiples of ALIGNMENT: CPU kernels then give a row the same bits whatever it is batched
+    with, so that a run can be repeated exactly.
+
     Args:
-        positions: Positions of a slot.
+        positions: Positions of a slot, a multiple of ALIGNMENT.
         device: Where the model is.
         dtype: Type of the model's activations, hence of masks.
         split_cost: Key positions that cost as much time as one more attention call per layer.
@@ -164,7 +171,8 @@ class BatchPlanner:
         return tuple(self._run(begin, slots[begin:end], lengths[begin:end]) for begin, end in pairwise(cuts))
 
     def _run(self, first_row: int, slots: Int64, lengths: Int64) -> Run:
-        rows, first, length = len(slots), int(slots[0]), int(lengths.max())
+        rows, first = len(slots), int(slots[0])
+        length = -(-int(lengths.max()) // ALIGNMENT) * ALIGNMENT
         span = int(slots[-1]) - first + 1
         slot_of_row = row_of_slot = None
         visible = lengths

@@ -53,7 +53,7 @@ class LiveRequests:
         self._top_p = np.ones(slots, np.float32)
         self._top_k: Int64 = np.zeros(slots, np.int64)
         self._key: UInt64 = np.zeros(slots, np.uint64)
-        self._decoding_slots: Int64 = np.zeros(0, np.int64)
+        self._decoding_slots: Int64 | None = None
         self._row_sampling: RowSampling | None = None
 
     def __len__(self) -> int:
@@ -93,17 +93,22 @@ class LiveRequests:
 
     def work(self, budget: int) -> StepWork:
         """Return the next step: every decoding request, and at most `budget` prompt tokens."""
+        if self._decoding_slots is None:
+            slots = np.fromiter((_slot(request) for request in self._decoding), np.int64, len(self._decoding))
+            self._decoding_slots = slots
         slots = self._decoding_slots
         chunks: list[Chunk] = []
         requests = self._decoding
         ending: list[Request] = []
+        room = budget
         for request in self._prefilling:
-            if budget <= 0:
-                break
             slot = _slot(request)
             past = int(self._length[slot])
-            part = request.prompt[past : past + budget]
-            budget -= len(part)
+            # Cut at multiples of the budget, whatever else is in the step: the numbers of a request stay the same.
+            part = request.prompt[past : (past // budget + 1) * budget]
+            room -= len(part)
+            if room < 0:
+                break
             ends = past + len(part) == len(request.prompt)
             chunks.append(Chunk(slot, past, part, ends))
             if ends:
@@ -155,9 +160,7 @@ class LiveRequests:
         self._changed()
 
     def _changed(self) -> None:
-        self._decoding_slots = np.fromiter(
-            (_slot(request) for request in self._decoding), np.int64, len(self._decoding)
-        )
+        self._decoding_slots = None
         self._row_sampling = None
 
 

@@ -14,7 +14,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from agentrl.errors import PolicyError
-from agentrl.policy.embedded._batch import Run, Segment, StepBatch
+from agentrl.policy.embedded._batch import ALIGNMENT, Run, Segment, StepBatch
 from agentrl.policy.embedded._kv import KVPool
 from agentrl.trajectory._types import Int32
 
@@ -103,7 +103,7 @@ class CacheRunner:
             layers=len(probe.layers),
             slots=slots,
             heads=heads,
-            positions=max_context,
+            positions=-(-max_context // ALIGNMENT) * ALIGNMENT,
             head_dim=head_dim,
             device=self.device,
             dtype=self.dtype,

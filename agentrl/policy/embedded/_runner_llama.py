@@ -16,12 +16,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from agentrl.policy.embedded._batch import Run, Segment, StepBatch
+from agentrl.policy.embedded._batch import ALIGNMENT, Run, Segment, StepBatch
 from agentrl.policy.embedded._kv import KVPool
 from agentrl.trajectory._types import Int32
 
 MODEL_TYPES = frozenset({"llama", "qwen2", "qwen3"})
 _POSITION_FREE_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
+
+
+def linear(x_NE: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Multiply, with at least four rows: CPU kernels for fewer round differently, and a row must not see its batch."""
+    rows = x_NE.shape[0]
+    if 0 < rows < 4:
+        return F.linear(F.pad(x_NE, (0, 0, 0, 4 - rows)), weight, bias)[:rows]
+    return F.linear(x_NE, weight, bias)
 
 
 @dataclass(slots=True)
@@ -32,7 +40,7 @@ class Projection:
     bias: torch.Tensor | None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias)
 
 
 @dataclass(slots=True)
@@ -112,7 +120,7 @@ class LlamaRunner:
             layers=len(self._layers),
             slots=slots,
             heads=self.kv_heads,
-            positions=max_context,
+            positions=-(-max_context // ALIGNMENT) * ALIGNMENT,
             head_dim=self.head_dim,
             device=self.device,
             dtype=self.dtype,
@@ -184,7 +192,7 @@ class LlamaRunner:
 
     def _logits(self, hidden_NE: torch.Tensor) -> torch.Tensor:
         hidden_NE = F.rms_norm(hidden_NE, hidden_NE.shape[-1:], self._final_norm.weight, self._epsilon)
-        return F.linear(hidden_NE, self._head.weight, self._head.bias).float()
+        return linear(hidden_NE, self._head.weight, self._head.bias).float()
 
     def _decoder(
         self,
