@@ -58,7 +58,16 @@ class TrainerSection(Section):
     """How weights change: `[trainer]`."""
 
     credit: str = Field("grpo", description="from rewards to advantages, by name")
+    credit_options: dict[str, Any] = Field(default_factory=dict, description="options of the credit method, by name")
     objective: str = Field("decoupled_ppo", description="from advantages to a loss, by name")
+    objective_options: dict[str, Any] = Field(default_factory=dict, description="options of the objective, by name")
+    aggregation: Literal[
+        "auto", "token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"
+    ] = Field("auto", description="from token losses to one number; auto: as the objective's authors have it")
+    mismatch: Literal["none", "tis", "icepop", "mis"] = Field(
+        "none", description="correction of each token's loss for the gap between sampler and trainer"
+    )
+    mismatch_options: dict[str, Any] = Field(default_factory=dict, description="options of the correction, by name")
     lr: PositiveFloat = Field(1e-6, description="AdamW learning rate")
     warmup_steps: Annotated[int, Field(ge=0)] = Field(0, description="optimizer steps of linear learning-rate warm-up")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW weight decay")

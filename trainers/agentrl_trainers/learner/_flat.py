@@ -23,6 +23,7 @@ class FlatBatch:
         behaviour_K: Log-probs of the sampler, on the training device.
         advantage_K: Credit, on the training device.
         sequence_K: Number of the trajectory.
+        group_K: Number of the trajectory's group; -1 = unknown.
         age_K: Trainer's version minus the version that sampled the token.
         masked_K: Older than the bound: never trained on.
         active_K: Needs a forward pass.
@@ -31,6 +32,7 @@ class FlatBatch:
     behaviour_K: torch.Tensor
     advantage_K: torch.Tensor
     sequence_K: torch.Tensor
+    group_K: torch.Tensor
     age_K: npt.NDArray[np.int64]
     masked_K: npt.NDArray[np.bool_]
     active_K: npt.NDArray[np.bool_]
@@ -75,6 +77,7 @@ class FlatBatch:
             behaviour_K=torch.from_numpy(_concatenate([row.behaviour_K for row in rows], np.float32)).to(device),
             advantage_K=torch.from_numpy(advantage_K).to(device),
             sequence_K=torch.from_numpy(sequence_K),
+            group_K=torch.from_numpy(np.repeat(np.array([row.group for row in rows], np.int64), counts)),
             age_K=age_K,
             masked_K=masked_K,
             active_K=active_K,

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +22,17 @@ from agentrl_trainers.learner._flat import FlatBatch
 from agentrl_trainers.learner._model import PolicyModel, load_model
 from agentrl_trainers.learner._optimizer import make_optimizer, set_lr
 from agentrl_trainers.learner._pack import MicroBatch, pack
+from agentrl_trainers.learner._prepare import part, prepare
 from agentrl_trainers.learner._report import StepReport, TrainingDivergedError
 from agentrl_trainers.learner._rows import Row
 from agentrl_trainers.learner._tally import Tally
-from agentrl_trainers.objectives import Aggregation, Denominators, aggregation_weights, objective
+from agentrl_trainers.objectives import (
+    Aggregation,
+    Denominators,
+    aggregation_of,
+    aggregation_weights,
+    objective_of,
+)
 
 BAD_UPDATES_IN_A_ROW = 3
 """Updates with a loss or gradient that is not finite before the run is stopped."""
@@ -35,7 +43,8 @@ class Learner:
 
     The proximal policy is the weights at the start of a step. With one update per step its log-probs are those of the
     very forward pass that is trained on; with several (`minibatches`) they are computed first, for the whole batch.
-    Importance weights are clamped to the cap of the run file. Tokens beyond the staleness bound, and rows that the
+    Objectives that need figures of the whole batch get them from a forward pass more, before each update. Sequences of
+    sequence-level objectives are rows: one context window each. Tokens beyond the staleness bound, and rows that the
     forward pass skips because nothing in them has credit, stay in the denominators of the loss.
 
     Attributes:
@@ -55,7 +64,7 @@ class Learner:
         seed: int = 0,
         staleness: int = 0,
         temperature: float = 1.0,
-        aggregation: Aggregation = "token-mean",
+        aggregation: Aggregation | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         """Load a model.
@@ -66,15 +75,15 @@ class Learner:
             seed: Seed of the split into minibatches; each step draws from (seed, step).
             staleness: Versions that a token may be old; older ones are masked and counted.
             temperature: Sampling temperature of the rollouts; log-probs are taken at it.
-            aggregation: From token losses to one number.
+            aggregation: From token losses to one number; None = as the run file or the objective has it.
             device: Where to train.
 
         Raises:
-            ConfigError: The model cannot be loaded, the objective is unknown, or the temperature is 0.
+            ConfigError: The model cannot be loaded, the objective or its options do not fit, or the temperature is 0.
         """
         if temperature <= 0:
             raise ConfigError(f"rollout.temperature = {temperature}: log-probs need a temperature above 0")
-        self._objective = objective(section.objective, section.model_dump() | {"importance_action": "clamp"})
+        self._objective = objective_of(section)
         self.model_folder = model_folder
         self.policy = PolicyModel(load_model(model_folder, device))
         self.optimizer = make_optimizer(self.policy.module, section.lr, section.weight_decay)
@@ -85,7 +94,7 @@ class Learner:
         self._seed = seed
         self._staleness = staleness
         self._temperature = temperature
-        self._aggregation: Aggregation = aggregation
+        self._aggregation: Aggregation = aggregation or aggregation_of(section, self._objective)
         self._bad_updates = 0
 
     def train_step(self, rows: Sequence[Row]) -> StepReport:
@@ -105,7 +114,7 @@ class Learner:
             rows,
             version=self.version,
             staleness=self._staleness,
-            skip_rows=self._section.entropy_bonus == 0,
+            skip_rows=self._section.entropy_bonus == 0 and not self._objective.everywhere,
             device=self.policy.device,
         )
         parts = batch.parts(self._section.minibatches, np.random.default_rng([self._seed & 0xFFFFFFFF, self.step]))
@@ -157,9 +166,10 @@ class Learner:
             return
         denominators = Denominators.of(batch.sequence_K[torch.from_numpy(part_K)])
         weight_K = aggregation_weights(self._aggregation, batch.sequence_K, denominators).to(self.policy.device)
+        prepared = self._prepare(rows, batch, part_K, proximal_K)
         loss = torch.zeros((), device=self.policy.device)
         for packed in micros:
-            loss += self._accumulate(packed, batch, weight_K, proximal_K, tally)
+            loss += self._accumulate(packed, batch, weight_K, proximal_K, prepared, tally)
         parameters = self.policy.module.parameters()
         norm = torch.nn.utils.clip_grad_norm_(parameters, self._section.max_grad_norm)
         if torch.isfinite(loss) and torch.isfinite(norm):
@@ -178,12 +188,35 @@ class Learner:
                 f"trainer.lr (now {self._section.lr:g}) or trainer.max_grad_norm, then go on with --resume"
             )
 
+    def _prepare(
+        self,
+        rows: Sequence[Row],
+        batch: FlatBatch,
+        part_K: npt.NDArray[np.bool_],
+        proximal_K: torch.Tensor | None,
+    ) -> dict[str, Any]:
+        """Return what the objective needs to know of all tokens of the update, or of the step where it needs groups."""
+        preparation = self._objective.method.preparation
+        if preparation is None:
+            return {}
+        chosen_K = batch.active_K if preparation.groups else batch.active_K & part_K
+        logprob_K = self.logprobs(rows, chosen_K)[0] if preparation.forward else torch.zeros_like(batch.behaviour_K)
+        return prepare(
+            self._objective,
+            batch,
+            chosen_K,
+            logprob_K,
+            logprob_K if proximal_K is None else proximal_K,
+            (self._seed & 0xFFFFFFFF, self.step, int(np.flatnonzero(part_K)[0])),
+        )
+
     def _accumulate(
         self,
         packed: MicroBatch,
         batch: FlatBatch,
         weight_K: torch.Tensor,
         proximal_K: torch.Tensor | None,
+        prepared: dict[str, Any],
         tally: Tally,
     ) -> torch.Tensor:
         """Run one micro-batch forward and backward; return its share of the loss."""
@@ -193,7 +226,14 @@ class Learner:
         proximal_M = logprob_M.detach() if proximal_K is None else proximal_K[micro.flat_M]
         behaviour_M = batch.behaviour_K[micro.flat_M]
         advantage_M = batch.advantage_K[micro.flat_M]
-        result = self._objective(logprob_M, proximal_M, behaviour_M, advantage_M, sequence_K=micro.row_M)
+        result = self._objective(
+            logprob_M,
+            proximal_M,
+            behaviour_M,
+            advantage_M,
+            sequence_K=micro.row_M,
+            prepared=part(prepared, micro.flat_M),
+        )
         terms_M = result.loss_K - bonus * entropy_M if bonus else result.loss_K
         loss = (weight_K[micro.flat_M] * terms_M).sum()
         torch.autograd.backward(loss)

@@ -28,6 +28,7 @@ class Row:
         advantage_K: Credit of each.
         sequence: Number of the trajectory within the batch; segments of one trajectory share it.
         name: Id of the trajectory, for messages.
+        group: Number of its group within the batch; -1 = unknown.
     """
 
     tokens_L: Int32
@@ -37,6 +38,7 @@ class Row:
     advantage_K: Float32
     sequence: int
     name: str = ""
+    group: int = -1
 
     def __post_init__(self) -> None:
         count = len(self.position_K)
@@ -63,6 +65,7 @@ def make_rows(trajectories: Sequence[Trajectory], advantage_K: torch.Tensor) -> 
         raise ValueError(f"{len(credit_K)} advantages for {sampled} sampled tokens: were other trajectories assigned?")
     rows = []
     start = 0
+    groups: dict[str, int] = {}
     for number, trajectory in enumerate(trajectories):
         for tokens_L, position_K, order_K in segments(trajectory):
             behaviour, versions = zip(*_sampled(trajectory), strict=True)
@@ -75,6 +78,7 @@ def make_rows(trajectories: Sequence[Trajectory], advantage_K: torch.Tensor) -> 
                     advantage_K=credit_K[start + order_K],
                     sequence=number,
                     name=trajectory.id,
+                    group=groups.setdefault(trajectory.group_id, len(groups)),
                 )
             )
         start += trajectory.sampled_tokens()

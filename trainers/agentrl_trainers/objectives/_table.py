@@ -2,56 +2,97 @@
 
 from __future__ import annotations
 
-import difflib
-import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
-import torch
-
-from agentrl.errors import ConfigError
+from agentrl_trainers.objectives._aggregate import Aggregation
+from agentrl_trainers.objectives._bapo import bapo
+from agentrl_trainers.objectives._cispo import cispo
+from agentrl_trainers.objectives._covariance import clip_cov, kl_cov
 from agentrl_trainers.objectives._decoupled import decoupled_ppo
+from agentrl_trainers.objectives._dppo import dppo
+from agentrl_trainers.objectives._gbpo import gbpo
+from agentrl_trainers.objectives._gmpo import gmpo
+from agentrl_trainers.objectives._gspo import gspo, luspo
+from agentrl_trainers.objectives._policy_gradient import dro, policy_gradient
 from agentrl_trainers.objectives._ppo import ppo_clip
-from agentrl_trainers.objectives._token_loss import Objective, TokenLoss
+from agentrl_trainers.objectives._prime_rl import prime_rl
+from agentrl_trainers.objectives._regression import regression
+from agentrl_trainers.objectives._sapo import sapo
+from agentrl_trainers.objectives._token_loss import TokenLoss
+from agentrl_trainers.objectives._vespo import vespo
+from agentrl_trainers.objectives._whole_batch import (
+    Preparation,
+    prepare_bapo,
+    prepare_clip_cov,
+    prepare_gbpo,
+    prepare_gvpo,
+    prepare_kl_cov,
+    prepare_rebel,
+)
 
 
-def coupled_ppo(
-    logprob_K: torch.Tensor,
-    proximal_K: torch.Tensor,
-    behaviour_K: torch.Tensor,
-    advantage_K: torch.Tensor,
-    *,
-    sequence_K: torch.Tensor | None = None,
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
-    dual_clip: float | None = 3.0,
-) -> TokenLoss:
-    """Return `ppo_clip` against the behaviour policy itself: clips on staleness too, and needs no importance weight."""
-    return ppo_clip(logprob_K, behaviour_K, advantage_K, clip_low=clip_low, clip_high=clip_high, dual_clip=dual_clip)
+@dataclass(frozen=True)
+class ObjectiveMethod:
+    """An objective and how its authors use it.
 
-
-OBJECTIVES: dict[str, Callable[..., TokenLoss]] = {
-    "decoupled_ppo": decoupled_ppo,
-    "ppo_clip": coupled_ppo,
-}
-"""Every objective by name."""
-
-
-def objective(name: str, options: Mapping[str, Any]) -> Objective:
-    """Return an objective with its options bound.
-
-    Args:
-        name: Key of `OBJECTIVES`.
-        options: Values by name, e.g. those of the run file; an objective takes those it has parameters for.
-
-    Raises:
-        ConfigError: There is none of that name; the message has the nearest.
+    Attributes:
+        function: `f(logprob_K, old_K, advantage_K, *, options)`; with `policies="both"`, `f(logprob_K, proximal_K,
+            behaviour_K, advantage_K, *, options)`.
+        aggregation: Its authors' way from token losses to one number.
+        policies: What the ratio is taken against. "either": the behaviour policy, or the proximal one where a
+            `mismatch` correction covers the rest; "behaviour": that only; "both": the function corrects by itself.
+        preparation: What it needs to know of the whole batch, at the price of one more forward pass, or None.
+        everywhere: Whether tokens without advantage have a gradient, too, so that none may be skipped.
+        shared: Fields of `[trainer]` that are options of it; all others are given in `[trainer.objective_options]`.
     """
-    if name not in OBJECTIVES:
-        close = difflib.get_close_matches(name, OBJECTIVES, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise ConfigError(f"trainer.objective = {name!r}: no such objective{hint} Known: {', '.join(OBJECTIVES)}")
-    function = OBJECTIVES[name]
-    known = inspect.signature(function).parameters
-    return functools.partial(function, **{key: value for key, value in options.items() if key in known})
+
+    function: Callable[..., TokenLoss]
+    aggregation: Aggregation = "token-mean"
+    policies: Literal["either", "behaviour", "both"] = "either"
+    preparation: Preparation | None = None
+    everywhere: bool = False
+    shared: tuple[str, ...] = ()
+
+    def options(self) -> set[str]:
+        """Return the names of the options that a run file may give it."""
+        functions = [self.function] + ([self.preparation.function] if self.preparation else [])
+        names = {name for function in functions for name in keywords(function)}
+        return {name for name in names if not name.endswith("_K") and name != "bounds"}
+
+
+OBJECTIVES: dict[str, ObjectiveMethod] = {
+    "decoupled_ppo": ObjectiveMethod(
+        decoupled_ppo, policies="both", shared=("clip_low", "clip_high", "importance_cap", "importance_action")
+    ),
+    "ppo_clip": ObjectiveMethod(ppo_clip, shared=("clip_low", "clip_high")),
+    "gspo": ObjectiveMethod(gspo, "seq-mean-token-mean"),
+    "luspo": ObjectiveMethod(luspo, "seq-mean-token-sum"),
+    "gmpo": ObjectiveMethod(gmpo, "seq-mean-token-mean"),
+    "cispo": ObjectiveMethod(cispo),
+    "sapo": ObjectiveMethod(sapo, "seq-mean-token-mean"),
+    "vespo": ObjectiveMethod(vespo),
+    "dppo": ObjectiveMethod(dppo),
+    "prime_rl": ObjectiveMethod(prime_rl, policies="behaviour", everywhere=True),
+    "policy_gradient": ObjectiveMethod(policy_gradient),
+    "dro": ObjectiveMethod(dro, everywhere=True),
+    "bapo": ObjectiveMethod(bapo, preparation=Preparation(prepare_bapo)),
+    "clip_cov": ObjectiveMethod(clip_cov, preparation=Preparation(prepare_clip_cov), everywhere=True),
+    "kl_cov": ObjectiveMethod(kl_cov, preparation=Preparation(prepare_kl_cov), everywhere=True),
+    "gbpo": ObjectiveMethod(gbpo, preparation=Preparation(prepare_gbpo, groups=True, forward=False)),
+    "gvpo": ObjectiveMethod(
+        regression, "seq-mean-token-sum", preparation=Preparation(prepare_gvpo, groups=True), everywhere=True
+    ),
+    "rebel": ObjectiveMethod(
+        regression, "seq-mean-token-sum", preparation=Preparation(prepare_rebel, groups=True), everywhere=True
+    ),
+}
+"""Every objective by name. GVPO and REBEL expect credit "dr_grpo", GBPO "grpo"."""
+
+
+def keywords(function: Callable[..., object]) -> list[str]:
+    """Return the names of a function's keyword-only parameters."""
+    parameters = inspect.signature(function).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]

@@ -26,6 +26,37 @@ class TokenLoss:
     importance_K: torch.Tensor
     filtered_K: torch.Tensor
 
+    @classmethod
+    def of(
+        cls,
+        loss_K: torch.Tensor,
+        *,
+        clipped_K: torch.Tensor | None = None,
+        dual_clipped_K: torch.Tensor | None = None,
+        importance_K: torch.Tensor | None = None,
+        filtered_K: torch.Tensor | None = None,
+    ) -> TokenLoss:
+        """Return losses whose other figures are those of a token that nothing happened to, unless they are given."""
+        nothing_K = torch.zeros_like(loss_K, dtype=torch.bool)
+        return cls(
+            loss_K=loss_K,
+            clipped_K=nothing_K if clipped_K is None else clipped_K,
+            dual_clipped_K=nothing_K if dual_clipped_K is None else dual_clipped_K,
+            importance_K=torch.ones_like(loss_K).detach() if importance_K is None else importance_K,
+            filtered_K=nothing_K if filtered_K is None else filtered_K,
+        )
+
+    def weighted(self, weight_K: torch.Tensor, filtered_K: torch.Tensor | None = None) -> TokenLoss:
+        """Return the losses times a weight without gradient; a token of weight 0 counts as clipped by nothing."""
+        kept_K = weight_K > 0
+        return TokenLoss(
+            loss_K=weight_K * self.loss_K,
+            clipped_K=self.clipped_K & kept_K,
+            dual_clipped_K=self.dual_clipped_K & kept_K,
+            importance_K=weight_K * self.importance_K,
+            filtered_K=self.filtered_K if filtered_K is None else self.filtered_K | filtered_K,
+        )
+
 
 class Objective(Protocol):
     """A policy objective. Options are keyword arguments with the authors' defaults."""

@@ -15,6 +15,7 @@ from agentrl.rendering import load_renderer
 from agentrl.rollout import EnvironmentShare, EpisodeLimits, RolloutPlan, RolloutScheduler
 from agentrl.store import TrajectoryStore
 from agentrl_trainers.credit import composition
+from agentrl_trainers.objectives import objective_of
 from agentrl_trainers.run._ingest import publish
 
 
@@ -48,7 +49,7 @@ def check_model(config: RunConfig) -> None:
     """Check what can be checked before anything heavy is loaded.
 
     Raises:
-        ConfigError: The model folder is missing, or the credit method is unknown.
+        ConfigError: The model folder is missing, or the credit method or the objective is unknown or cannot work.
     """
     if not (config.model / "config.json").is_file():
         raise ConfigError(
@@ -56,6 +57,7 @@ def check_model(config: RunConfig) -> None:
             "Make a small one with `agentrl init-model`, or point `model` at a downloaded one"
         )
     composition(config.trainer.credit)
+    objective_of(config.trainer)
 
 
 def start_engine(config: RunConfig, model: Path, version: int) -> EmbeddedEngine:

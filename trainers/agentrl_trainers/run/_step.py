@@ -20,7 +20,7 @@ def train_on(learner: Learner, config: RunConfig, trajectories: tuple[Trajectory
     """Assign credit and take one optimizer step. Blocks: belongs on the trainer's thread."""
     if not trajectories:
         return learner.train_step([])
-    advantage_K = assign(config.trainer.credit, credit_batch(trajectories))
+    advantage_K = assign(config.trainer.credit, credit_batch(trajectories), **config.trainer.credit_options)
     return learner.train_step(make_rows(trajectories, advantage_K))
 
 
