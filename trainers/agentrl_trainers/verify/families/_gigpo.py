@@ -35,8 +35,11 @@ def _output(rows: TurnRows, gamma: float, key: str) -> Any:
             episode_T = episode_advantages(batch, mode=mode, cross_steps=asked["cross_steps"] == "True")
             return rows.turns_to_rows(episode_T)
         case "gigpo":
-            method = COMPOSITIONS["gigpo"]
-            return rows.padded(method(batch, gamma=gamma, mode=mode, step_weight=float(asked["w"])))
+            across = asked.get("cross_steps", "True") == "True"
+            weight = float(asked["w"])
+            return rows.padded(
+                COMPOSITIONS["gigpo"](batch, gamma=gamma, mode=mode, step_weight=weight, cross_steps=across)
+            )
     return None
 
 
