@@ -34,6 +34,8 @@ class World:
         reward_SA: Reward on the way.
         value_S: Exact value under the policy, undiscounted.
         quality_SA: Exact value after choosing a door.
+        advantage_SA: Exact advantages A(s, a) = Q(s, a) − V(s).
+        entropy_S: Entropy of the policy in nats.
     """
 
     policy_SA: Float
@@ -41,16 +43,8 @@ class World:
     reward_SA: Float
     value_S: Float
     quality_SA: Float
-
-    @property
-    def advantage_SA(self) -> Float:
-        """Exact advantages A(s, a) = Q(s, a) − V(s)."""
-        return self.quality_SA - self.value_S[:, None]
-
-    @property
-    def entropy_S(self) -> Float:
-        """Entropy of the policy in nats."""
-        return -(self.policy_SA * np.log(self.policy_SA)).sum(1)
+    advantage_SA: Float
+    entropy_S: Float
 
 
 @dataclass(frozen=True)
@@ -92,7 +86,9 @@ def make_world(seed: int = 0) -> World:
     inner_SAS = move_SAS[:, :, :ROOMS]
     stay_SS = np.einsum("sa,sat->st", policy_SA, inner_SAS)
     value_S = np.linalg.solve(np.eye(ROOMS) - stay_SS, (policy_SA * gain_SA).sum(1))
-    return World(policy_SA, move_SAS, reward_SA, value_S, gain_SA + inner_SAS @ value_S)
+    quality_SA = gain_SA + inner_SAS @ value_S
+    entropy_S = -(policy_SA * np.log(policy_SA)).sum(1)
+    return World(policy_SA, move_SAS, reward_SA, value_S, quality_SA, quality_SA - value_S[:, None], entropy_S)
 
 
 def walk(world: World, count: int, rng: np.random.Generator) -> Walks:

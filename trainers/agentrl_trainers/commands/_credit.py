@@ -10,12 +10,16 @@ from pathlib import Path
 
 import click
 
+from agentrl_trainers.commands._credit_compare import compare_command
 from agentrl_trainers.verify import Finding, Verdict, golden_paths, read_golden, verify_file
 
 
 @click.group()
 def credit() -> None:
     """Check credit methods against reference figures, or compare them on the trajectories of a run."""
+
+
+credit.add_command(compare_command)
 
 
 @credit.command()
