@@ -1,0 +1,1 @@
+"""Tools that environments hand to agents; none has been built yet."""
