@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer, models
+from transformers import AutoModelForCausalLM
 
 from agentrl.errors import ConfigError, PolicyError, TaskError
+from agentrl.policy.embedded import EmbeddedEngine
 from agentrl.testing import ScriptedEngine
 from agentrl.trajectory._types import Float32, Int32
 from agentrl_trainers.credit import assign, credit_batch
@@ -100,6 +103,27 @@ async def test_every_turn_is_scored_after_the_very_tokens_the_policy_saw(make_tr
     assert engine.most_waiting == 5  # all turns of all rollouts at once
     assert engine.calls == []  # an answer is scored, never generated from
     assert credit_batch([first]).belief_T is None  # and the trajectory is as it was
+
+
+async def test_the_belief_is_that_of_a_plain_forward_pass(make_trajectory: Any, tiny_model: Path) -> None:
+    def small(text: str) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
+        return [ord(char) % 64 for char in text], characters(text)[1]
+
+    trajectory = make_trajectory("a", (3, 2))
+    engine = EmbeddedEngine.from_folder(tiny_model, slots=2, max_context=64, threads=1)
+    try:
+        (scores,) = await information_gain_scores(engine, small, [trajectory], ["Paris"], prefix="> ", suffix="<")
+    finally:
+        await engine.close()
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    spans = trajectory.segments[0].spans
+    for turn, score in zip(trajectory.turns, scores, strict=True):
+        context = [int(token) for span in spans[: turn.action] for token in span.tokens]
+        tokens = torch.tensor([context + list(small("> Paris")[0])])
+        with torch.no_grad():
+            logprobs = model(tokens).logits[0].log_softmax(-1)
+        told = [logprobs[place - 1, tokens[0, place]].item() for place in range(tokens.shape[1] - 5, tokens.shape[1])]
+        assert score == pytest.approx(sum(told) / 5, abs=1e-4)
 
 
 async def test_beliefs_become_credit(make_trajectory: Any) -> None:
