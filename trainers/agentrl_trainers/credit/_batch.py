@@ -8,8 +8,29 @@ order: turns of one trajectory are contiguous, tokens of one turn are contiguous
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What turns say about subgoals, for methods that credit deciding on one apart from acting under it.
+
+    Attributes:
+        switch_T: Whether the turn takes up a new subgoal; otherwise it says that it keeps the one it has.
+        subgoal_T: Index of the turn's subgoal as written, equal texts equal numbers; -1 = none.
+        role_K: What each sampled token belongs to: SWITCH, SUBGOAL, ACTION, or OTHER.
+    """
+
+    OTHER: ClassVar[int] = -1
+    SWITCH: ClassVar[int] = 0
+    SUBGOAL: ClassVar[int] = 1
+    ACTION: ClassVar[int] = 2
+
+    switch_T: torch.Tensor
+    subgoal_T: torch.Tensor
+    role_K: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -28,7 +49,17 @@ class CreditBatch:
         finished_N: False where a limit ended the trajectory (no bootstrap is zero then).
         logprob_K: Log-probs under the proximal policy, where a method needs them.
         entropy_K: Entropies in nats, where a method needs them.
-        value_K: Critic values, where a method needs them.
+        reward_K: Reward of each token, where it is known per token (KL in the reward). None = the reward of a turn
+            sits on its last sampled token.
+        value_K: Critic values of the states before the tokens, where a method needs them; [K, H] for H value heads.
+        bootstrap_N: Critic value of what follows a trajectory's last token; None = the value of the last token is
+            taken for it, where a method bootstraps at all.
+        fresh_K: Whether the token was sampled in the window that is trained on now; None = all were.
+        squared_K: Σ_v π(v)² of the distribution each token was sampled from, where a method needs it.
+        position_K: Position that tokens of a group are compared at; None = number of the token in its trajectory.
+        baseline_N: A baseline for the reward that was made elsewhere: a greedy rollout's, a tracked value.
+        part_NP: Reward parts of each trajectory by column; nan = not scored. None = the reward has no parts.
+        plan: Subgoals of the turns, where a method needs them.
         belief_T: Mean log-prob that the policy gave the true answer *before* the turn; nan = not scored.
         information_T: Information gained by the turn; nan = unknown, and on a trajectory's last turn.
         shared_K: Index of the first copy of each token: branches hold the very tokens of their parent. None where no
@@ -46,7 +77,15 @@ class CreditBatch:
     finished_N: torch.Tensor
     logprob_K: torch.Tensor | None = None
     entropy_K: torch.Tensor | None = None
+    reward_K: torch.Tensor | None = None
     value_K: torch.Tensor | None = None
+    bootstrap_N: torch.Tensor | None = None
+    fresh_K: torch.Tensor | None = None
+    squared_K: torch.Tensor | None = None
+    position_K: torch.Tensor | None = None
+    baseline_N: torch.Tensor | None = None
+    part_NP: torch.Tensor | None = None
+    plan: Plan | None = None
     belief_T: torch.Tensor | None = None
     information_T: torch.Tensor | None = None
     shared_K: torch.Tensor | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,33 @@ import torch
 
 from agentrl.errors import ConfigError
 from agentrl_trainers.credit._batch import CreditBatch
+from agentrl_trainers.credit._credit import Credit
 from agentrl_trainers.credit._needs import Need
-from agentrl_trainers.credit.estimators import dr_grpo, gigpo, grpo, hgpo, igpo, igpo_2025, rloo, turn_group
+from agentrl_trainers.credit.estimators import (
+    bilevel_gae,
+    dr_grpo,
+    egae,
+    gae,
+    gdpo,
+    gigpo,
+    gpg,
+    grpo,
+    grpo_passk,
+    hgpo,
+    hiper_hae,
+    igpo,
+    igpo_2025,
+    max_at_k,
+    opo,
+    optimal_token_baseline,
+    poad,
+    reinforce_pp,
+    remax,
+    rloo,
+    single_stream,
+    turn_gae,
+    turn_group,
+)
 from agentrl_trainers.credit.modulators import (
     d3s,
     dynamic_sampling,
@@ -27,8 +52,8 @@ from agentrl_trainers.credit.turn_rewards import efficiency_discount, informatio
 
 TurnRewards = Callable[..., CreditBatch]
 """`f(batch, *, options) -> batch` with other rewards."""
-Estimator = Callable[..., torch.Tensor]
-"""`f(batch, *, options) -> advantage_K`."""
+Estimator = Callable[..., torch.Tensor | Credit]
+"""`f(batch, *, options) -> advantage_K`, or a `Credit` where a critic learns from it."""
 Modulator = Callable[..., torch.Tensor]
 """`f(batch, advantage_K, *, options) -> advantage_K`."""
 
@@ -42,12 +67,14 @@ class Composition:
         turn_rewards: Stages before it, in order.
         modulators: Stages after it, in order.
         needs: What a run must provide beyond the rewards of groups; see `check`.
+        value_heads: Values that the critic has for each token, where the method needs one.
     """
 
     estimator: Estimator
     turn_rewards: tuple[TurnRewards, ...] = ()
     modulators: tuple[Modulator, ...] = ()
     needs: frozenset[Need] = frozenset()
+    value_heads: int = 1
 
     def options(self) -> set[str]:
         """Return the names of the options that a stage of this method takes."""
@@ -55,23 +82,39 @@ class Composition:
 
     def __call__(self, batch: CreditBatch, **options: Any) -> torch.Tensor:
         """Return the advantages [K] in the batch's own precision; each option goes to every stage that takes it."""
+        return self.credit(batch, **options).advantage_K
+
+    def credit(self, batch: CreditBatch, **options: Any) -> Credit:
+        """Return the advantages and, for a method with a critic, its value targets, which modulators leave alone."""
         for rewards in self.turn_rewards:
             batch = _bound(rewards, options)(batch)
-        advantage_K: torch.Tensor = _bound(self.estimator, options)(batch)
+        found = _bound(self.estimator, options)(batch)
+        credit = found if isinstance(found, Credit) else Credit(found)
+        advantage_K = credit.advantage_K
         for modulate in self.modulators:
             advantage_K = _bound(modulate, options)(batch, advantage_K)
-        return advantage_K
+        return replace(credit, advantage_K=advantage_K)
 
 
 ANCHORS = frozenset({Need.ANCHORS})
 GROUND_TRUTH = frozenset({Need.GROUND_TRUTH})
 ENTROPIES = frozenset({Need.ENTROPIES})
+CRITIC = frozenset({Need.CRITIC})
 
 COMPOSITIONS: dict[str, Composition] = {
     "grpo": Composition(grpo),
     "dr_grpo": Composition(dr_grpo),
     "rloo": Composition(rloo),
     "reinforce_pp_baseline": Composition(dr_grpo, modulators=(whiten,)),
+    "reinforce_pp": Composition(reinforce_pp, modulators=(whiten,)),
+    "opo": Composition(opo),
+    "gpg": Composition(gpg),
+    "gdpo": Composition(gdpo, modulators=(whiten,)),
+    "grpo_passk": Composition(grpo_passk),
+    "max_at_k": Composition(max_at_k),
+    "remax": Composition(remax, needs=frozenset({Need.GREEDY})),
+    "single_stream": Composition(single_stream, needs=frozenset({Need.TRACKER})),
+    "optimal_token_baseline": Composition(optimal_token_baseline, needs=frozenset({Need.PROBABILITIES})),
     "dapo": Composition(grpo, (overlong,), (dynamic_sampling,)),
     "d3s": Composition(grpo, modulators=(d3s,), needs=ENTROPIES),
     # Step groups: turns that acted from the same state.
@@ -97,6 +140,15 @@ COMPOSITIONS: dict[str, Composition] = {
     "arpo": Composition(grpo),
     "arpo_hard": Composition(grpo, modulators=(hard_attribution,)),
     "eapo": Composition(turn_group, (efficiency_discount,)),
+    # With a critic.
+    "gae": Composition(gae, modulators=(whiten,), needs=CRITIC),
+    "turn_gae": Composition(turn_gae, modulators=(whiten,), needs=CRITIC),
+    "bilevel_gae": Composition(bilevel_gae, modulators=(whiten,), needs=CRITIC),
+    "egae": Composition(egae, needs=CRITIC),
+    "poad": Composition(poad, modulators=(whiten,), needs=CRITIC),
+    "ntpo": Composition(partial(poad, backup="ntpo"), modulators=(whiten,), needs=CRITIC),
+    "archer": Composition(partial(poad, backup="archer"), modulators=(whiten,), needs=CRITIC),
+    "hiper_hae": Composition(hiper_hae, needs=CRITIC | {Need.PLANS}, value_heads=3),
 }
 """Every credit method by the name the run file gives it (`[trainer] credit`)."""
 
@@ -123,9 +175,16 @@ def assign(name: str, batch: CreditBatch, **options: Any) -> torch.Tensor:
     Raises:
         ConfigError: Unknown method or option; the message has the nearest.
     """
+    return assign_with_targets(name, batch, **options).advantage_K
+
+
+def assign_with_targets(name: str, batch: CreditBatch, **options: Any) -> Credit:
+    """Return what `assign` does and, for a method with a critic, the critic's targets; all float32."""
     method = composition(name)
     _check_options(name, method, options)
-    return method(batch, **options).to(torch.float32)
+    credit = method.credit(batch, **options)
+    returns = None if credit.return_K is None else credit.return_K.to(torch.float32)
+    return Credit(credit.advantage_K.to(torch.float32), returns, credit.target_K)
 
 
 def check(name: str, available: Collection[Need], options: Iterable[str] = ()) -> None:

@@ -16,6 +16,14 @@ class Need(enum.StrEnum):
     """Entropy of the policy at each sampled token."""
     CRITIC = "critic"
     """A value for each sampled token."""
+    PLANS = "plans"
+    """What each turn says about its subgoal, and which of its tokens say it."""
+    GREEDY = "greedy"
+    """The reward of a greedy rollout of each task."""
+    TRACKER = "tracker"
+    """What is expected of each task from earlier steps."""
+    PROBABILITIES = "probabilities"
+    """Log-probs and summed squares of all probabilities at each sampled token, under the trainer's weights."""
 
     @property
     def what(self) -> str:
@@ -43,6 +51,22 @@ _WORDS: dict[Need, tuple[str, str]] = {
     ),
     Need.CRITIC: (
         "a critic: nothing estimates values",
-        "add a critic to the run",
+        'set `[trainer.critic] kind = "head"` (a value head on the policy) or "model" (a model of its own)',
+    ),
+    Need.PLANS: (
+        "plans: turns do not say whether they keep or switch their subgoal",
+        "give `credit_batch` a `plan` of an environment whose agent writes one",
+    ),
+    Need.GREEDY: (
+        "greedy rewards: no greedy rollout is made of each task",
+        "give `credit_batch` the rewards of greedy rollouts as `baseline_N`",
+    ),
+    Need.TRACKER: (
+        "tracked values: nothing keeps what is expected of each task",
+        "train, where the run keeps them",
+    ),
+    Need.PROBABILITIES: (
+        "probabilities: nothing computes the squared probabilities of all tokens",
+        "train, where the trainer's weights give them",
     ),
 }
