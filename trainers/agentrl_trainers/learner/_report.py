@@ -29,7 +29,7 @@ class StepReport:
         clip_fraction, dual_clip_fraction: Share of tokens whose ratio, or whose negative bound, was clipped.
         importance, importance_max: Importance weights, mean and largest.
         filtered_fraction: Share of tokens whose importance weight was dropped or clamped.
-        staleness, staleness_max: Mean and largest age in versions over *all* sampled tokens of the batch.
+        staleness, staleness_max: Mean and largest age in versions of the sampled tokens that are within the bound.
         tokens_total: Sampled tokens of the batch: the denominator of a token mean.
         tokens_trained: Those that had a forward pass.
         tokens_masked: Those beyond the staleness bound: not trained on, still in the denominator.

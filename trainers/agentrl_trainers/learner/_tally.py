@@ -77,13 +77,14 @@ class Tally:
         """Return the figures of the step."""
         total = len(batch)
         masked = int(batch.masked_K.sum())
+        fit = batch.age_K[~batch.masked_K]
         return StepReport(
             step=step,
             loss=sum(self._losses) / max(1, len(self._losses)),
             grad_norm=max(self._norms, default=0.0),
             lr=lr,
-            staleness=float(batch.age_K.mean()) if total else 0.0,
-            staleness_max=int(batch.age_K.max()) if total else 0,
+            staleness=float(fit.mean()) if len(fit) else 0.0,
+            staleness_max=int(fit.max()) if len(fit) else 0,
             tokens_total=total,
             tokens_trained=self._tokens,
             tokens_masked=masked,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from agentrl.rollout import RolloutScheduler, Watchdog
 from agentrl.store import CheckpointRecord, SqliteStore
 from agentrl_trainers.learner import Learner, load_checkpoint, prune_checkpoints, save_checkpoint
 from agentrl_trainers.run._batch import Batch, next_batch
+from agentrl_trainers.run._evaluation import Evaluations
 from agentrl_trainers.run._folder import RunFolder, claim_folder
 from agentrl_trainers.run._ingest import ingest
 from agentrl_trainers.run._parts import check_model, make_scheduler, open_environments, start_engine
@@ -80,7 +81,8 @@ async def train(
             Watchdog(scheduler.describe, scheduler.progress, patience=patience, report=observer.message)
         )
         run = _Run(config, folder, store, learner, engine, scheduler, trainer, asyncio.Event(), version, learner.step)
-        await run.go(bus, metrics, observer, stop or asyncio.Event())
+        evaluations = Evaluations(config, shares, engine, observer)
+        await run.go(bus, metrics, evaluations, observer, stop or asyncio.Event())
     finished = learner.step >= config.steps
     return TrainingResult(
         folder.path, learner.step, finished, _newest_model(config, folder, learner.step), time.monotonic() - began
@@ -135,21 +137,33 @@ class _Run:
     version: int
     committed_step: int
 
-    async def go(self, bus: InProcessBus, metrics: MetricsWriter, observer: Observer, stop: asyncio.Event) -> None:
+    async def go(
+        self,
+        bus: InProcessBus,
+        metrics: MetricsWriter,
+        evaluations: Evaluations,
+        observer: Observer,
+        stop: asyncio.Event,
+    ) -> None:
         """Run rollouts, ingestion and steps side by side; the first failure ends all of them and is raised."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 ingestion = tasks.create_task(ingest(bus, self.store, self.arrived), name="ingest")
                 rollouts = tasks.create_task(self.scheduler.run(), name="rollouts")
-                await self._steps(metrics, observer, stop)
+                async for step in self._steps(metrics, evaluations, observer, stop):
+                    evaluations.start_if_due(step, tasks)
                 await self.scheduler.stop()
                 await rollouts
+                await evaluations.finish()
                 ingestion.cancel()
         except BaseExceptionGroup as failures:
             # One failure ends the run; those that follow from it are in its cause.
             raise failures.exceptions[0] from failures
 
-    async def _steps(self, metrics: MetricsWriter, observer: Observer, stop: asyncio.Event) -> None:
+    async def _steps(
+        self, metrics: MetricsWriter, evaluations: Evaluations, observer: Observer, stop: asyncio.Event
+    ) -> AsyncIterator[int]:
+        """Take the optimizer steps of the run, and yield the number of each once its weights are published."""
         clock = time.monotonic
         then, sampled, publish_seconds = clock(), 0, 0.0
         while self.learner.step < self.config.steps:
@@ -173,12 +187,13 @@ class _Run:
             )
             then, sampled = now, engine.sampled_tokens
             # Before the commit: resuming drops the line of a step that is done again, and could not restore a lost one.
-            metrics.write(self.learner.step, figures.metrics())
+            metrics.write(self.learner.step, figures.metrics() | evaluations.take())
             if checkpoint is not None:
                 await self._commit(checkpoint, self.version + 1)
             await self._publish()
             publish_seconds = clock() - now
             observer.update(figures.snapshot())
+            yield self.learner.step
 
     async def _next_batch(self, stop: asyncio.Event) -> Batch | None:
         """Wait for the next step's groups, or for `stop`: None then."""
