@@ -1,4 +1,4 @@
-"""`agentrl credit compare` on a run folder: the turns of a group under several methods, and what is missing for others."""
+"""`agentrl credit compare` on a run folder: the turns of a group under several methods, and what others lack."""
 
 from __future__ import annotations
 
