@@ -18,6 +18,7 @@ RECORDED_INPUTS = {
     "remax/reward_baselines",
     "optimal_token_baseline/old_log_probs",
     "optimal_token_baseline/sum_pi_squared",
+    "prox_approx|current_version=6/versions",
 }
 """Inputs of a method that its golden file keeps among the outputs."""
 NUMBER = re.compile(r"(?<=[=_,])\d+\.\d+")
@@ -88,5 +89,6 @@ def test_a_wrong_figure_is_found() -> None:
     while isinstance(row[0], list):
         row = row[0]
     row[0] += 1e-3
-    verdicts = {finding.key: finding.verdict for finding in verify_file(golden)}
+    first = golden.cases[0].name
+    verdicts = {finding.key: finding.verdict for finding in verify_file(golden) if finding.case == first}
     assert verdicts[name] is Verdict.FAIL

@@ -13,7 +13,9 @@ import torch
 
 from agentrl.errors import ConfigError
 
-Aggregation = Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"]
+Aggregation = Literal[
+    "token-mean", "token-sum", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"
+]
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ def aggregation_weights(
 ) -> torch.Tensor:
     """Return the weight of each token's loss [K].
 
-    token-mean: 1/tokens. seq-mean-token-mean: 1/(sequences · tokens of its sequence). seq-mean-token-sum:
-    1/sequences. seq-mean-token-sum-norm (Dr.GRPO): 1/(sequences · length).
+    token-mean: 1/tokens. token-sum: 1, so that the step grows with the batch; for comparisons. seq-mean-token-mean:
+    1/(sequences · tokens of its sequence). seq-mean-token-sum: 1/sequences. seq-mean-token-sum-norm (Dr.GRPO):
+    1/(sequences · length).
 
     Args:
         mode: How losses are averaged.
@@ -60,6 +63,8 @@ def aggregation_weights(
     sequences = max(denominators.sequences, 1)
     if mode == "token-mean":
         return ones_K / max(denominators.tokens, 1)
+    if mode == "token-sum":
+        return ones_K
     if mode == "seq-mean-token-mean":
         return ones_K / (sequences * torch.bincount(sequence_K)[sequence_K].to(dtype))
     if mode == "seq-mean-token-sum":

@@ -52,7 +52,7 @@ def prime_rl(
     else:
         dropped_K = torch.where(advantage_K > 0, moved_K > high, moved_K < -low)
     gap_K = logprob_K - behaviour_K
-    loss_K = -(~dropped_K) * advantage_scale * advantage_K * ratio_K + kl_coefficient * gap_K.square()
+    loss_K = -advantage_scale * advantage_K * ratio_K * ~dropped_K + kl_coefficient * gap_K.square()
     return TokenLoss.of(loss_K, clipped_K=dropped_K)
 
 
@@ -79,7 +79,7 @@ def reference_distillation(
     dropped_K = logprob_K.detach().exp() - behaviour_K.exp() < -low
     advantage_K = (reference_K - logprob_K).detach()
     gap_K = logprob_K - behaviour_K
-    loss_K = -(~dropped_K) * advantage_K * ratio(logprob_K, behaviour_K) + kl_coefficient * gap_K.square()
+    loss_K = -advantage_K * ratio(logprob_K, behaviour_K) * ~dropped_K + kl_coefficient * gap_K.square()
     return TokenLoss.of(loss_K, clipped_K=dropped_K)
 
 

@@ -14,6 +14,7 @@ from agentrl_trainers.credit.estimators._hiper_hae import hiper_hae
 from agentrl_trainers.credit.estimators._igpo import igpo
 from agentrl_trainers.credit.estimators._igpo_2025 import igpo_2025
 from agentrl_trainers.credit.estimators._max_at_k import max_at_k
+from agentrl_trainers.credit.estimators._ngrpo import ngrpo
 from agentrl_trainers.credit.estimators._opo import opo
 from agentrl_trainers.credit.estimators._optimal_token_baseline import optimal_token_baseline
 from agentrl_trainers.credit.estimators._poad import poad
@@ -39,6 +40,7 @@ __all__ = [
     "igpo",
     "igpo_2025",
     "max_at_k",
+    "ngrpo",
     "opo",
     "optimal_token_baseline",
     "poad",
