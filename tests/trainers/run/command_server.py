@@ -8,6 +8,7 @@ ended. `file_bytes` bounds the size of any file it writes; `die` is a place in t
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import json
 import os
@@ -103,6 +104,8 @@ if __name__ == "__main__":
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     for name in HEAVY:
         import_module(name)
+    # What was imported is garbage to nobody: forked processes need not look at it, not even when they end.
+    gc.freeze()
     arguments = serve()
     if arguments:
         from agentrl.cli import main

@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,6 +231,45 @@ def make_run(base_model: Path, tmp_path: Path) -> Callable[[str], Run]:
         return Run(tmp_path, file, Book(tmp_path / name))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def logprob_gaps() -> Callable[[list[Trajectory], Mapping[int, Path], float], list[float]]:
+    """Return what compares stored log-probs with those of a plain transformers forward pass.
+
+    It takes trajectories, the model folder of each version and the sampling temperature, and returns |stored - plain|
+    for every sampled token of these versions.
+    """
+    import numpy as np
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    loader: Any = AutoModelForCausalLM
+    loaded: dict[Path, Any] = {}
+
+    @torch.no_grad()
+    def plain(folder: Path, tokens_L: Any, temperature: float) -> Any:
+        if folder not in loaded:
+            loaded[folder] = loader.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+        tokens_1L = torch.from_numpy(tokens_L.astype(np.int64))[None]
+        logits_LV = loaded[folder](input_ids=tokens_1L, use_cache=False).logits[0]
+        logprobs_LV = torch.log_softmax(logits_LV[:-1] / temperature, dim=-1)
+        return np.concatenate([[np.nan], logprobs_LV.gather(1, tokens_1L[0, 1:, None]).squeeze(1).numpy()])
+
+    def gaps(trajectories: list[Trajectory], folders: Mapping[int, Path], temperature: float = 1.0) -> list[float]:
+        found: list[float] = []
+        for segment in (segment for trajectory in trajectories for segment in trajectory.segments):
+            starts = np.cumsum([0, *(len(span) for span in segment.spans)]).tolist()
+            actions = [(a, span) for a, span in zip(starts, segment.spans, strict=False) if span.logprobs is not None]
+            stored = np.concatenate([span.logprobs for _, span in actions])
+            versions = np.concatenate([span.versions for _, span in actions])
+            positions = np.concatenate([np.arange(start, start + len(span)) for start, span in actions])
+            for version in folders.keys() & set(versions.tolist()):
+                exact = plain(folders[version], segment.tokens(), temperature)[positions]
+                found += np.abs(stored - exact)[versions == version].tolist()
+        return found
+
+    return gaps
 
 
 @pytest.fixture(scope="session")
