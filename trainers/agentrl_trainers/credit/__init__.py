@@ -12,6 +12,7 @@ from agentrl_trainers.credit._compositions import (
     assign_with_targets,
     check,
     composition,
+    register,
 )
 from agentrl_trainers.credit._credit import Credit
 from agentrl_trainers.credit._needs import Need
@@ -31,5 +32,6 @@ __all__ = [
     "check",
     "composition",
     "credit_batch",
+    "register",
     "similar_anchors",
 ]

@@ -15,6 +15,7 @@ from agentrl.errors import ConfigError
 from agentrl_trainers.credit._batch import CreditBatch
 from agentrl_trainers.credit._credit import Credit
 from agentrl_trainers.credit._needs import Need
+from agentrl_trainers.credit._registry import find_outside, outside_names
 from agentrl_trainers.credit.estimators import (
     bilevel_gae,
     dr_grpo,
@@ -155,15 +156,45 @@ COMPOSITIONS: dict[str, Composition] = {
 """Every credit method by the name the run file gives it (`[trainer] credit`)."""
 
 
+def register(name: str, method: Composition | Estimator) -> None:
+    """Add a credit method to the table of this process, for programs that train in process.
+
+    Run files need no registration: they may name `file.py:object`, or a method that an installed package adds by an
+    entry point of the group `agentrl.credit`.
+
+    Args:
+        name: As `trainer.credit` will name it.
+        method: A composition, or an estimator alone.
+
+    Raises:
+        ConfigError: The name is taken.
+    """
+    if name in COMPOSITIONS:
+        raise ConfigError(f"credit method {name!r} is there already; register yours under another name")
+    COMPOSITIONS[name] = _as_composition(name, method)
+
+
 def composition(name: str) -> Composition:
-    """Return a credit method by name.
+    """Return a credit method by name: of the table, of an installed package, or `file.py:object`.
 
     Raises:
         ConfigError: There is none of that name; the message has the nearest.
     """
     if name in COMPOSITIONS:
         return COMPOSITIONS[name]
-    raise ConfigError(f"trainer.credit = {name!r}: no such credit method{_nearest(name, COMPOSITIONS)}")
+    outside = find_outside(name)
+    if outside is not None:
+        return _as_composition(name, outside)
+    known = {*COMPOSITIONS, *outside_names()}
+    raise ConfigError(f"trainer.credit = {name!r}: no such credit method{_nearest(name, known)}")
+
+
+def _as_composition(name: str, method: object) -> Composition:
+    if isinstance(method, Composition):
+        return method
+    if not callable(method):
+        raise ConfigError(f"credit method {name!r} is {type(method).__name__}; expected a Composition or an estimator")
+    return Composition(method)
 
 
 def assign(name: str, batch: CreditBatch, **options: Any) -> torch.Tensor:
