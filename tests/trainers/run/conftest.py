@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,8 @@ class Commands:
     def stop(self) -> None:
         """End what still runs."""
         if self._running is not None:
-            self.kill()
+            with suppress(ProcessLookupError):  # it has ended by itself
+                self.kill()
             self._answer(30.0)
             self._running = None
 
@@ -166,7 +167,8 @@ class Book:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl."""
-        return [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
+        path = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def curve(self) -> list[tuple[Any, ...]]:
         """Return what the learner computed in each step, exactly as written."""
