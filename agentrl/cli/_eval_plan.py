@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from agentrl.rendering import RendererKind
 
 SCRIPTED = ("oracle", "random")
+
+
+DEFAULT_CONTEXT = 1024
+"""Tokens of a conversation where neither an option nor a run file says how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +78,11 @@ def plan_evaluation(env: str, choices: Choices) -> Plan:
     config = load_run(env) if env.endswith(".toml") else None
     section = _entry(env, config, choices.entry)
     rollout, evaluation = (config.rollout, config.eval) if config else (None, None)
+    policy = _policy(env, config, choices.policy)
     return Plan(
         env=section.id if section else env,
         args={**(section.args if section else {}), **choices.args},
-        policy=_policy(env, config, choices.policy),
+        policy=policy,
         split=_first(choices.split, evaluation and evaluation.split, "test"),
         limit=_first(choices.limit, evaluation and evaluation.episodes, 300),
         attempts=choices.attempts,
@@ -84,11 +90,22 @@ def plan_evaluation(env: str, choices: Choices) -> Plan:
         temperature=_first(choices.temperature, evaluation and evaluation.temperature, 1.0),
         max_turns=_first(choices.max_turns, rollout and rollout.max_turns, None),
         max_tokens=_first(choices.max_tokens, rollout and rollout.max_tokens, 64),
-        max_context=_first(choices.max_context, rollout and rollout.max_context, 1024),
+        max_context=_first(choices.max_context, rollout and rollout.max_context, _context(policy)),
         renderer=_first(choices.renderer, rollout and rollout.renderer, "auto"),
         in_flight=_first(choices.in_flight, rollout and rollout.in_flight, 64),
         slots=_first(choices.slots, rollout and rollout.slots, 48),
     )
+
+
+def _context(policy: str | Path) -> int:
+    """Return the context nobody has stated: 1024 tokens, or as many as the model has positions for."""
+    if not isinstance(policy, Path):
+        return DEFAULT_CONTEXT
+    try:
+        positions = json.loads((policy / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{policy / 'config.json'} cannot be read: {error}") from error
+    return min(DEFAULT_CONTEXT, positions) if isinstance(positions, int) else DEFAULT_CONTEXT
 
 
 def model_folder(folder: Path) -> Path:
