@@ -20,7 +20,7 @@ from agentrl_trainers.objectives._gspo import gspo, luspo
 from agentrl_trainers.objectives._importance import ImportanceWeights, importance_weights
 from agentrl_trainers.objectives._kl import KLKind, corrected_kl, kl
 from agentrl_trainers.objectives._llds import likelihood_preserving
-from agentrl_trainers.objectives._m2po import m2po_mask
+from agentrl_trainers.objectives._m2po import m2po, m2po_mask
 from agentrl_trainers.objectives._mismatch import (
     Correction,
     correction_weights,
@@ -95,6 +95,7 @@ __all__ = [
     "kl_cov_selection",
     "likelihood_preserving",
     "luspo",
+    "m2po",
     "m2po_mask",
     "median_relative",
     "mismatch_correction",

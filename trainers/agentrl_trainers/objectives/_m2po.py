@@ -1,8 +1,11 @@
-"""M2PO's mask: drop the tokens farthest from the sampler until the rest is near enough. K = sampled tokens."""
+"""M2PO: drop the tokens farthest from the sampler until the rest is near enough. K = sampled tokens."""
 
 from __future__ import annotations
 
 import torch
+
+from agentrl_trainers.objectives._ppo import ppo_clip
+from agentrl_trainers.objectives._token_loss import TokenLoss
 
 
 def m2po_mask(proximal_K: torch.Tensor, behaviour_K: torch.Tensor, *, threshold: float = 0.04) -> torch.Tensor:
@@ -23,3 +26,28 @@ def m2po_mask(proximal_K: torch.Tensor, behaviour_K: torch.Tensor, *, threshold:
     keep_K = torch.zeros_like(moment_K, dtype=torch.bool)
     keep_K[order[: max(kept, 1)]] = True
     return keep_K
+
+
+def m2po(
+    logprob_K: torch.Tensor,
+    behaviour_K: torch.Tensor,
+    advantage_K: torch.Tensor,
+    *,
+    keep_K: torch.Tensor,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+) -> TokenLoss:
+    """Return PPO's clipped loss against the behaviour policy, 0 where `m2po_mask` dropped a token (`filtered_K`).
+
+    The mask is the trust region of stale tokens; a dropped token stays in the denominator.
+
+    Args:
+        logprob_K: Current log-probs, with gradient.
+        behaviour_K: Log-probs of the sampler.
+        advantage_K: Advantages.
+        keep_K: Of `m2po_mask`, over the whole batch.
+        clip_low: ε_low.
+        clip_high: ε_high.
+    """
+    plain = ppo_clip(logprob_K, behaviour_K, advantage_K, clip_low=clip_low, clip_high=clip_high, dual_clip=None)
+    return plain.weighted(keep_K.to(advantage_K), ~keep_K)

@@ -16,6 +16,7 @@ from agentrl_trainers.objectives._dppo import dppo
 from agentrl_trainers.objectives._gbpo import gbpo
 from agentrl_trainers.objectives._gmpo import gmpo
 from agentrl_trainers.objectives._gspo import gspo, luspo
+from agentrl_trainers.objectives._m2po import m2po
 from agentrl_trainers.objectives._policy_gradient import dro, policy_gradient
 from agentrl_trainers.objectives._ppo import ppo_clip
 from agentrl_trainers.objectives._prime_rl import prime_rl
@@ -30,6 +31,7 @@ from agentrl_trainers.objectives._whole_batch import (
     prepare_gbpo,
     prepare_gvpo,
     prepare_kl_cov,
+    prepare_m2po,
     prepare_rebel,
 )
 
@@ -78,6 +80,7 @@ OBJECTIVES: dict[str, ObjectiveMethod] = {
     "prime_rl": ObjectiveMethod(prime_rl, policies="behaviour", everywhere=True),
     "policy_gradient": ObjectiveMethod(policy_gradient),
     "dro": ObjectiveMethod(dro, everywhere=True),
+    "m2po": ObjectiveMethod(m2po, policies="behaviour", preparation=Preparation(prepare_m2po)),
     "bapo": ObjectiveMethod(bapo, preparation=Preparation(prepare_bapo)),
     "clip_cov": ObjectiveMethod(clip_cov, preparation=Preparation(prepare_clip_cov), everywhere=True),
     "kl_cov": ObjectiveMethod(kl_cov, preparation=Preparation(prepare_kl_cov), everywhere=True),

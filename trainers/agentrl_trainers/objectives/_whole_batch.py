@@ -15,6 +15,7 @@ import torch
 from agentrl_trainers.objectives._bapo import bapo_bounds
 from agentrl_trainers.objectives._covariance import clip_cov_selection, kl_cov_selection
 from agentrl_trainers.objectives._gbpo import median_relative
+from agentrl_trainers.objectives._m2po import m2po_mask
 from agentrl_trainers.objectives._regression import Residual, gvpo_residual, rebel_residual
 from agentrl_trainers.objectives._sequences import sequence_mean, sequence_sum
 
@@ -116,6 +117,11 @@ def prepare_kl_cov(batch: WholeBatch, *, fraction: float = 2e-4) -> dict[str, An
     """Choose KL-Cov's tokens."""
     selected_K = kl_cov_selection(batch.logprob_K, batch.advantage_K, fraction=fraction, reduce=batch.reduce)
     return {"selected_K": selected_K}
+
+
+def prepare_m2po(batch: WholeBatch, *, threshold: float = 0.04) -> dict[str, Any]:
+    """Choose the tokens that M2PO keeps."""
+    return {"keep_K": m2po_mask(batch.logprob_K, batch.old_K, threshold=threshold)}
 
 
 def prepare_gbpo(batch: WholeBatch) -> dict[str, Any]:
