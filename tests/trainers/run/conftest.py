@@ -166,9 +166,10 @@ class Book:
         ]
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics.jsonl."""
+        """Return the lines of metrics.jsonl, without one that is just being written."""
         path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        text = path.read_text() if path.exists() else ""
+        return [json.loads(line) for line in text.split("\n")[:-1]]
 
     def curve(self) -> list[tuple[Any, ...]]:
         """Return what the learner computed in each step, exactly as written."""
@@ -228,7 +229,7 @@ def make_run(base_model: Path, tmp_path: Path) -> Callable[[str], Run]:
     """Return what makes a run file by the name of its output folder."""
 
     def make(name: str = "run") -> Run:
-        file = tmp_path / f"{name}.toml"
+        file = tmp_path / f"{Path(name).name}.toml"
         file.write_text(TEMPLATE.format(model=base_model, output=tmp_path / name, world=WORLD))
         return Run(tmp_path, file, Book(tmp_path / name))
 
