@@ -30,8 +30,8 @@ class WholeBatch:
         logprob_K: Under the current weights.
         old_K: What the objective takes its ratio against.
         advantage_K: From credit.
-        trajectory_K: Trajectory of each token, int64, any numbers.
-        group_K: Group of each token's trajectory, int64, any numbers.
+        trajectory_K: Trajectory of each token, int64, from 0; gaps are allowed.
+        group_K: Group of each token's trajectory, int64, from 0; gaps are allowed.
         generator: For random choices, on the CPU, seeded from run and step.
         reduce: Sums over ranks that train together; None on one process.
     """
@@ -155,6 +155,12 @@ def per_token(residual: Residual, trajectory_K: torch.Tensor) -> dict[str, Any]:
 
 def _numbers(batch: WholeBatch) -> tuple[torch.Tensor, torch.Tensor]:
     """Return trajectories numbered from 0, for each token, and the group of each, numbered from 0, too."""
-    names_N, trajectory_K = torch.unique(batch.trajectory_K, return_inverse=True)
-    group_K = torch.unique(batch.group_K, return_inverse=True)[1]
-    return trajectory_K, group_K.new_zeros(len(names_N)).scatter_(0, trajectory_K, group_K)
+    trajectory_K, group_K = _compact(batch.trajectory_K), _compact(batch.group_K)
+    count = int(trajectory_K.max()) + 1 if trajectory_K.numel() else 0
+    return trajectory_K, group_K.new_zeros(count).scatter_(0, trajectory_K, group_K)
+
+
+def _compact(names_K: torch.Tensor) -> torch.Tensor:
+    """Return the same partition with numbers from 0, without gaps."""
+    used = torch.bincount(names_K) > 0
+    return (used.cumsum(0) - 1)[names_K]
