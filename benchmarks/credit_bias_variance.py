@@ -16,16 +16,17 @@ root mean square of A over visited turns, so 0 is perfect and always answering 0
 - signs: share of turns whose answer has the sign of A (0 counts as wrong; turns with |A| below 5 % are left out).
 
 Critic methods run twice: with exact values, and with values that are wrong by a random amount per state, drawn anew for
-each batch (`--critic-error`). Information gain uses the exact value as the policy's belief, with the same errors.
+each batch (`--critic-error`). Information gain uses the exact value as the policy's belief, with the same errors. The
+baselines of remax and single_stream are the value of the first room. hiper_hae chooses a subgoal every third turn.
+Nothing here branches, runs too long or has several reward parts, so arpo and dapo do what grpo does.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ from rich.table import Table
 from worlds.tabular import DOORS, ROOMS, Float, Int, Walks, World, make_world, walk
 
 from agentrl.errors import AgentRLError
-from agentrl_trainers.credit import COMPOSITIONS, CreditBatch, Need, assign
+from agentrl_trainers.credit import COMPOSITIONS, CreditBatch, Need, Plan, assign
 
 TOKENS = 2
 """Per turn: the first chooses the door, the second follows from it and deserves nothing."""
@@ -93,6 +94,8 @@ def main() -> None:
             if label in skipped:
                 continue
             batch = batches[critic]
+            if COMPOSITIONS[name].value_heads > 1 and batch.value_K is not None:
+                batch = replace(batch, value_K=batch.value_K[:, None].expand(-1, COMPOSITIONS[name].value_heads))
             started = time.perf_counter()
             try:
                 answer_T = answers(name, batch)
@@ -132,7 +135,10 @@ def answers(name: str, batch: CreditBatch) -> Float:
 def doubled(batch: CreditBatch) -> CreditBatch:
     """Return the batch with all rewards and values twice as large."""
     value_K = None if batch.value_K is None else 2 * batch.value_K
-    return dataclasses.replace(batch, reward_N=2 * batch.reward_N, reward_T=2 * batch.reward_T, value_K=value_K)
+    baseline_N = None if batch.baseline_N is None else 2 * batch.baseline_N
+    return replace(
+        batch, reward_N=2 * batch.reward_N, reward_T=2 * batch.reward_T, value_K=value_K, baseline_N=baseline_N
+    )
 
 
 def credit_batch_of(world: World, walks: Walks, group: int, error_S: Float) -> CreditBatch:
@@ -143,6 +149,7 @@ def credit_batch_of(world: World, walks: Walks, group: int, error_S: Float) -> C
     # After the first token the door is chosen: the value there is Q(s, a).
     value_TK = np.stack([value_S[walks.room_T], (world.quality_SA + error_S[:, None])[walks.room_T, walks.door_T]], 1)
     entropy_TK = np.stack([world.entropy_S[walks.room_T], np.zeros(turns)], 1)
+    squared_TK = np.stack([(world.policy_SA**2).sum(1)[walks.room_T], np.ones(turns)], 1)
     logprob_TK = np.stack([np.log(world.policy_SA[walks.room_T, walks.door_T]), np.zeros(turns)], 1)
     belief_T = np.log(value_S[walks.room_T].clip(0.01, 1.0))
     last_T = np.append(walks.trajectory_T[1:] != walks.trajectory_T[:-1], True)
@@ -162,6 +169,13 @@ def credit_batch_of(world: World, walks: Walks, group: int, error_S: Float) -> C
         value_K=torch.from_numpy(value_TK.ravel()),
         belief_T=torch.from_numpy(belief_T),
         information_T=torch.from_numpy(np.where(last_T, np.nan, gain_T)),
+        squared_K=torch.from_numpy(squared_TK.ravel()),
+        baseline_N=torch.full((count,), float(value_S[0]), dtype=torch.float64),
+        plan=Plan(
+            torch.from_numpy(walks.turn_T % 3 == 0),
+            torch.full((turns,), -1),
+            torch.tensor([Plan.ACTION, Plan.OTHER]).repeat(turns),
+        ),
     )
 
 

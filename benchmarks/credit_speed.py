@@ -3,8 +3,9 @@
     python benchmarks/credit_speed.py [--trajectories 512] [--turns 30] [--tokens 4096] [--repeats 3] [--json FILE]
 
 Every trajectory has `--tokens` sampled tokens beside as many of its environment, entropies, and states that others of
-its group visit too. "build" makes the `CreditBatch`, once for all methods; "assign" is one method by its name, as
+its group visit too; every second one branches from the one before it, half-way. "build" makes the `CreditBatch`, once for all methods; "assign" is one method by its name, as
 training calls it; "total" is both. The best of the repeats counts. The bound is one second; "of bound" is its share.
+"cpu s" is the processor time of one "assign" over all threads: on a busy machine it tells more than the clock.
 """
 
 from __future__ import annotations
@@ -46,30 +47,41 @@ def main() -> None:
     options = parser.parse_args()
 
     rng = np.random.default_rng(0)
-    trajectories = [make_trajectory(rng, n, options.turns, options.tokens) for n in range(options.trajectories)]
+    trajectories: list[Trajectory] = []
+    for number in range(options.trajectories):
+        parent = trajectories[-1] if number % 2 else None
+        trajectories.append(make_trajectory(rng, number, options.turns, options.tokens, parent))
     build, batch = best(lambda: credit_batch(trajectories), options.repeats)
-    batch = with_beliefs(batch)
+    batch = with_extras(batch)
     figures: dict[str, float] = {}
+    cpu: dict[str, float] = {}
     skipped: dict[str, str] = {}
     for name, method in COMPOSITIONS.items():
         if Need.CRITIC in method.needs:
             continue
         try:
+            began = time.process_time()
             figures[name], _ = best(lambda name=name: assign(name, batch), options.repeats)
+            cpu[name] = (time.process_time() - began) / max(options.repeats, 1)
         except (AgentRLError, ValueError) as error:
             skipped[name] = str(error)
-    show(build, figures, skipped, options)
+    show(build, figures, cpu, skipped, options)
     if options.json:
-        document = {"build": build, "assign": figures, "skipped": skipped, "bound": BOUND}
+        document = {"build": build, "assign": figures, "cpu": cpu, "skipped": skipped, "bound": BOUND}
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def make_trajectory(rng: np.random.Generator, number: int, turns: int, tokens: int) -> Trajectory:
-    """Return a trajectory of random tokens."""
-    ends = np.sort(rng.choice(np.arange(1, tokens), turns - 1, replace=False))
+def make_trajectory(
+    rng: np.random.Generator, number: int, turns: int, tokens: int, parent: Trajectory | None
+) -> Trajectory:
+    """Return a trajectory of random tokens, whose first half is the parent's where it has one."""
+    shared = 0 if parent is None else turns // 2
+    spans = [] if parent is None else list(parent.segments[0].spans[: 2 * shared])
+    played = [] if parent is None else list(parent.turns[:shared])
+    tokens -= sum(len(span) for span in spans[1::2])
+    ends = np.sort(rng.choice(np.arange(1, tokens), turns - shared - 1, replace=False))
     lengths = np.diff(np.concatenate([[0], ends, [tokens]]))
-    spans, played = [], []
-    for turn, length in enumerate(lengths):
+    for turn, length in enumerate(lengths, start=shared):
         around = rng.integers(0, 50_000, length).astype(np.int32)
         spans.append(Span(f"{number}/{turn}/o", SpanKind.OBSERVATION if turn else SpanKind.PROMPT, around))
         spans.append(
@@ -101,13 +113,15 @@ def make_trajectory(rng: np.random.Generator, number: int, turns: int, tokens: i
     )
 
 
-def with_beliefs(batch: CreditBatch) -> CreditBatch:
-    """Return the batch with what scoring the true answer would have told."""
+def with_extras(batch: CreditBatch) -> CreditBatch:
+    """Return the batch with what a run would add to it: beliefs in the true answer, baselines, probabilities."""
     belief_T = -torch.rand(batch.turn_T.shape, generator=torch.Generator().manual_seed(0))
     last_T = torch.ones_like(batch.turn_T, dtype=torch.bool)
     last_T[:-1] = batch.turn_T[1:] == 0
     gain_T = torch.cat([belief_T[1:], belief_T[:1]]) - belief_T
-    return dataclasses.replace(batch, belief_T=belief_T, information_T=gain_T.masked_fill(last_T, torch.nan))
+    ones_K = torch.ones(batch.turn_K.shape)
+    extras = {"baseline_N": 0.5 * torch.ones_like(batch.reward_N), "logprob_K": -ones_K, "squared_K": 0.3 * ones_K}
+    return dataclasses.replace(batch, belief_T=belief_T, information_T=gain_T.masked_fill(last_T, torch.nan), **extras)
 
 
 def best(work: Callable[[], Result], repeats: int) -> tuple[float, Result]:
@@ -120,18 +134,26 @@ def best(work: Callable[[], Result], repeats: int) -> tuple[float, Result]:
     return min(seconds), result
 
 
-def show(build: float, figures: dict[str, float], skipped: dict[str, str], options: argparse.Namespace) -> None:
+def show(
+    build: float,
+    figures: dict[str, float],
+    cpu: dict[str, float],
+    skipped: dict[str, str],
+    options: argparse.Namespace,
+) -> None:
     """Print the table, the slowest method first."""
     table = Table(
         title=f"{options.trajectories} trajectories of {options.turns} turns and {options.tokens} sampled tokens, "
         f"{torch.get_num_threads()} threads"
     )
     table.add_column("method")
-    for column in ("build s", "assign s", "total s", "of bound"):
+    for column in ("build s", "assign s", "total s", "of bound", "cpu s"):
         table.add_column(column, justify="right")
     for name, seconds in sorted(figures.items(), key=lambda entry: -entry[1]):
         total = build + seconds
-        table.add_row(name, f"{build:.3f}", f"{seconds:.3f}", f"{total:.3f}", f"{total / BOUND:.0%}")
+        table.add_row(
+            name, f"{build:.3f}", f"{seconds:.3f}", f"{total:.3f}", f"{total / BOUND:.0%}", f"{cpu[name]:.3f}"
+        )
     console = Console()
     console.print(table)
     for name, reason in skipped.items():
