@@ -5,7 +5,7 @@
 Every trajectory has `--tokens` sampled tokens beside as many of its environment, entropies, and states that others of
 its group visit too; every second one branches from the one before it, half-way. "build" makes the `CreditBatch`, once
 for all methods; "assign" is one method by its name, as training calls it; "total" is both. The best of the repeats
-counts. The bound is one second; "of bound" is its share. "cpu s" is the processor time of one "assign" over all threads:
+counts. The bound is one second; "of bound" is its share. "cpu s" is processor time of one "assign" over all threads:
 on a busy machine it tells more than the clock.
 """
 
