@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ def test_a_run_killed_at_random_moments_trains_on_every_trajectory_once(
     assert stored <= book.stored()
     assert consumed.items() <= book.consumed().items()
     _check_whole(book, STEPS, every, bound=1)
+    for (_, step), (version, following) in pairwise(book.versions()):
+        again = following <= step and following in {0, *(point.step for point in book.checkpoints())}
+        assert following == step + 1 or again, f"version {version} does not say which weights it stands for"
     # Weights of steps that no checkpoint holds are lost; all others can be told by their tokens.
     saved = {0: base_model} | {point.step: book.folder / point.path / "model" for point in book.checkpoints()}
     known = {version: saved[step] for version, step in book.versions() if step in saved}
