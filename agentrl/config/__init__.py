@@ -4,6 +4,7 @@ from agentrl.config._load import load_run
 from agentrl.config._options import Option, options, options_help
 from agentrl.config._run import (
     CheckpointSection,
+    CriticSection,
     EnvSection,
     EvalSection,
     RolloutSection,
@@ -17,6 +18,7 @@ from agentrl.config._write import RESOLVED_NAME, save_resolved
 __all__ = [
     "RESOLVED_NAME",
     "CheckpointSection",
+    "CriticSection",
     "EnvSection",
     "EvalSection",
     "Option",

@@ -54,11 +54,29 @@ class RolloutSection(Section):
     )
 
 
+class CriticSection(Section):
+    """What estimates values, for credit methods that need them: `[trainer.critic]`."""
+
+    kind: Literal["none", "head", "model"] = Field(
+        "none", description="head: a value head on the policy; model: a model of its own with a value head"
+    )
+    path: Path | None = Field(None, strict=False, description="folder of that model; empty = the policy's")
+    lr: PositiveFloat = Field(1e-5, description="AdamW learning rate of the critic's own weights")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(
+        0, description="first steps of the run in which the critic learns and the policy does not move"
+    )
+    clip: PositiveFloat = Field(0.5, description="range in which a value may move in one step, in units of reward")
+    trunk: Annotated[float, Field(ge=0)] = Field(
+        0.1, description="weight of the value loss in the gradient of the policy's own weights; only for a head"
+    )
+
+
 class TrainerSection(Section):
     """How weights change: `[trainer]`."""
 
     credit: str = Field("grpo", description="from rewards to advantages, by name")
     credit_options: dict[str, Any] = Field(default_factory=dict, description="options of the credit method, by name")
+    critic: CriticSection = CriticSection()
     objective: str = Field("decoupled_ppo", description="from advantages to a loss, by name")
     objective_options: dict[str, Any] = Field(default_factory=dict, description="options of the objective, by name")
     aggregation: Literal[

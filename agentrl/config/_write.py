@@ -50,10 +50,19 @@ def dumps(config: RunConfig) -> str:
     for name, value in sections.items():
         for index, entry in enumerate(value if isinstance(value, tuple) else (value,)):
             entries = isinstance(value, tuple)
-            lines += ["", f"[[{name}]]" if entries else f"[{name}]"]
-            for key, field in entry:
-                lines.append(_line((name, index, key) if entries else (name, key), field))
+            lines += _section((name, index) if entries else (name,), f"[[{name}]]" if entries else f"[{name}]", entry)
     return "\n".join(lines) + "\n"
+
+
+def _section(place: tuple[str | int, ...], head: str, section: Section) -> list[str]:
+    """Return the lines of a section; sections in it come after its own values, as TOML has it."""
+    lines, inner = ["", head], []
+    for key, field in section:
+        if isinstance(field, Section):
+            inner += _section((*place, key), f"[{'.'.join(str(part) for part in (*place, key))}]", field)
+        else:
+            lines.append(_line((*place, key), field))
+    return lines + inner
 
 
 def _line(key: tuple[str | int, ...], value: Any) -> str:

@@ -83,7 +83,7 @@ def test_what_a_run_cannot_serve_is_refused_before_anything_is_made(
     with pytest.raises(ConfigError, match=message):
         asyncio.run(train(run.config(trainer__credit=credit), observer=Silent()))
     assert not run.book.folder.exists()
-    with pytest.raises(ConfigError, match="no option 'gama'.*did you mean 'gamma'"):
+    with pytest.raises(ConfigError, match=r"no option 'gama'.*did you mean 'gamma'"):
         asyncio.run(
             train(run.config(trainer__credit="reinforce_pp", trainer__credit_options="{gama = 1.0}"), observer=Silent())
         )

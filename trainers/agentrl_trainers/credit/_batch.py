@@ -59,6 +59,7 @@ class CreditBatch:
         position_K: Position that tokens of a group are compared at; None = number of the token in its trajectory.
         baseline_N: A baseline for the reward that was made elsewhere: a greedy rollout's, a tracked value.
         part_NP: Reward parts of each trajectory by column; nan = not scored. None = the reward has no parts.
+        part_names: Names of these columns.
         plan: Subgoals of the turns, where a method needs them.
         belief_T: Mean log-prob that the policy gave the true answer *before* the turn; nan = not scored.
         information_T: Information gained by the turn; nan = unknown, and on a trajectory's last turn.
@@ -85,6 +86,7 @@ class CreditBatch:
     position_K: torch.Tensor | None = None
     baseline_N: torch.Tensor | None = None
     part_NP: torch.Tensor | None = None
+    part_names: tuple[str, ...] = ()
     plan: Plan | None = None
     belief_T: torch.Tensor | None = None
     information_T: torch.Tensor | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -17,9 +18,10 @@ def credit_batch(trajectories: Sequence[Trajectory], *, dtype: torch.dtype = tor
     """Return the rewards and the structure of trajectories, in their order.
 
     Tokens are in the order of turns, as `trajectory.turns` has them. The part of a trajectory's reward that its turns
-    did not earn (the outcome) sits on its last turn. Entropies are kept only where every sampled token has one, beliefs
-    in the true answer where any trajectory carries them. Anchors are equal only within one environment. Tokens of a
-    span that several trajectories hold (branches) are known as the same.
+    did not earn (the outcome) sits on its last turn. Parts of the reward are summed over the turns and the end.
+    Entropies are kept only where every sampled token has one, beliefs in the true answer where any trajectory carries
+    them. Anchors are equal only within one environment. Tokens of a span that several trajectories hold (branches) are
+    known as the same.
 
     Args:
         trajectories: Finished and scored; members of one group share `group_id` and need not be adjacent.
@@ -63,6 +65,7 @@ def credit_batch(trajectories: Sequence[Trajectory], *, dtype: torch.dtype = tor
     trajectory_T = torch.repeat_interleave(torch.arange(len(rewards)), turns_N)
     first_T = (turns_N.cumsum(0) - turns_N)[trajectory_T]
     turn_K = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths, dtype=torch.int64))
+    part_names, part_NP = _parts(trajectories, dtype)
     known = [entropy for entropy in entropies if entropy is not None]
     return CreditBatch(
         group_N=torch.tensor([groups[trajectory.group_id] for trajectory in trajectories], dtype=torch.int64),
@@ -75,9 +78,31 @@ def credit_batch(trajectories: Sequence[Trajectory], *, dtype: torch.dtype = tor
         turn_K=turn_K,
         finished_N=torch.tensor([row.status is Status.OK for row in trajectories], dtype=torch.bool),
         entropy_K=torch.from_numpy(np.concatenate(known)) if known and len(known) == len(entropies) else None,
+        part_NP=part_NP,
+        part_names=part_names,
         belief_T=_beliefs(beliefs, turns_N.tolist(), dtype),
         shared_K=_shared(lengths, copies, turn_K) if len(spans) < len(lengths) else None,
     )
+
+
+def _parts(trajectories: Sequence[Trajectory], dtype: torch.dtype) -> tuple[tuple[str, ...], torch.Tensor | None]:
+    """Return the names of all reward parts and their sums; nan where a part was not scored or is another env's."""
+    names: dict[str, set[str]] = {}
+    for trajectory in trajectories:
+        for name in itertools.chain(trajectory.reward_parts, *(turn.rewards for turn in trajectory.turns)):
+            names.setdefault(name, set()).add(trajectory.env)
+    if not names:
+        return (), None
+    rows = []
+    for trajectory in trajectories:
+        row = {name: 0.0 if trajectory.env in places else math.nan for name, places in names.items()}
+        for turn in trajectory.turns:
+            for name, value in turn.rewards.items():
+                row[name] += value
+        for name, part in trajectory.reward_parts.items():
+            row[name] += math.nan if part is None else part
+        rows.append(list(row.values()))
+    return tuple(names), torch.tensor(rows, dtype=dtype)
 
 
 def _beliefs(beliefs: list[np.ndarray | None], turns: list[int], dtype: torch.dtype) -> torch.Tensor | None:

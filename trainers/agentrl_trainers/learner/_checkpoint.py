@@ -3,6 +3,7 @@
 step-000012/
 ├── model/                 in transformers form, tokenizer included: usable wherever a model folder is
 ├── optimizer.safetensors  AdamW's moments by parameter name, and the state of torch's random generators
+├── critic.safetensors     the critic's own weights and their moments, where the run has a critic
 └── checkpoint.json        step, version, identity of the model, file sizes, what the caller adds
 """
 
@@ -22,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from agentrl.errors import ConfigError
+from agentrl_trainers.learner._critic import Critic
 from agentrl_trainers.learner._files import remove_leftovers, whole_folder
 from agentrl_trainers.learner._learner import Learner
 from agentrl_trainers.learner._model import load_model
@@ -31,6 +33,8 @@ FORMAT = 1
 MODEL = "model"
 _MANIFEST = "checkpoint.json"
 _OPTIMIZER = "optimizer.safetensors"
+_CRITIC = "critic.safetensors"
+_WEIGHT = "weight"
 _NAME = re.compile(r"step-(\d+)")
 
 
@@ -65,6 +69,8 @@ def save_checkpoint(
     with whole_folder(folder) as temporary:
         write_model(learner.policy.module, temporary / MODEL, learner.model_folder)
         save_file(_optimizer_tensors(learner), temporary / _OPTIMIZER)
+        if learner.critic is not None:
+            save_file(_critic_tensors(learner.critic), temporary / _CRITIC)
         files = {
             str(path.relative_to(temporary)): path.stat().st_size for path in temporary.rglob("*") if path.is_file()
         }
@@ -96,7 +102,11 @@ def load_checkpoint(folder: Path, learner: Learner) -> CheckpointState:
         )
     tensors = _load_tensors(folder / _OPTIMIZER)
     weights = load_model(folder / MODEL).state_dict()
-    moments = _moments(folder / _OPTIMIZER, tensors, learner)
+    if "random.cpu" not in tensors:
+        raise ConfigError(f"{folder / _OPTIMIZER} is damaged: it lacks random.cpu; use an older checkpoint")
+    moments = _moments(folder / _OPTIMIZER, tensors, learner.policy.module)
+    if learner.critic is not None:
+        _load_critic(folder, learner.critic)
     learner.policy.module.load_state_dict(weights)
     learner.optimizer.state.clear()
     for parameter, values in moments.items():
@@ -166,17 +176,57 @@ def _optimizer_tensors(learner: Learner) -> dict[str, torch.Tensor]:
     tensors = {"random.cpu": torch.get_rng_state()}
     if learner.policy.device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(learner.policy.device)
-    for name, parameter in learner.policy.module.named_parameters():
-        for key, value in learner.optimizer.state.get(parameter, {}).items():
-            tensors[f"{key}/{name}"] = value.detach().cpu().contiguous()
-    return tensors
+    return tensors | _moment_tensors(learner.policy.module, learner.optimizer)
+
+
+def _moment_tensors(module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    return {
+        f"{key}/{name}": value.detach().cpu().contiguous()
+        for name, parameter in module.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _critic_tensors(critic: Critic) -> dict[str, torch.Tensor]:
+    weights = critic.module.state_dict().items()
+    tensors = {f"{_WEIGHT}/{name}": tensor.detach().cpu().clone() for name, tensor in weights}
+    return tensors | _moment_tensors(critic.module, critic.optimizer)
+
+
+def _load_critic(folder: Path, critic: Critic) -> None:
+    path = folder / _CRITIC
+    if not path.is_file():
+        raise ConfigError(
+            f"checkpoint {folder} has no critic ({path.name} is missing), the run file has one: resume with the "
+            '`[trainer.critic]` that the run began with, or `kind = "none"`'
+        )
+    tensors = _load_tensors(path)
+    prefix = f"{_WEIGHT}/"
+    weights = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    here = {name: tuple(tensor.shape) for name, tensor in critic.module.state_dict().items()}
+    there = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if here != there:
+        name = min(name for name, _ in here.items() ^ there.items())
+        raise ConfigError(
+            f"checkpoint {folder} is of another critic: {name} is {there.get(name, 'missing')} in it and "
+            f"{here.get(name, 'missing')} in the run's. Resume with the `[trainer.critic]` that the run began with"
+        )
+    moments = _moments(
+        path,
+        {name: tensor for name, tensor in tensors.items() if name not in {prefix + weight for weight in weights}},
+        critic.module,
+    )
+    critic.module.load_state_dict(weights)
+    critic.optimizer.state.clear()
+    for parameter, values in moments.items():
+        critic.optimizer.state[parameter] = values
 
 
 def _moments(
-    path: Path, tensors: Mapping[str, torch.Tensor], learner: Learner
+    path: Path, tensors: Mapping[str, torch.Tensor], module: torch.nn.Module
 ) -> dict[torch.nn.Parameter, dict[str, torch.Tensor]]:
     """Return AdamW's state by parameter; tensors are copied to where the parameter is."""
-    parameters = dict(learner.policy.module.named_parameters())
+    parameters = dict(module.named_parameters())
     moments: dict[torch.nn.Parameter, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         kind, _, name = key.partition("/")
@@ -186,6 +236,4 @@ def _moments(
         if parameter is None or (kind != "step" and tensor.shape != parameter.shape):
             raise ConfigError(f"{path} is damaged: {key} {tuple(tensor.shape)} fits no parameter of the model")
         moments.setdefault(parameter, {})[kind] = tensor.to(parameter.device)
-    if "random.cpu" not in tensors:
-        raise ConfigError(f"{path} is damaged: it lacks random.cpu; use an older checkpoint")
     return moments

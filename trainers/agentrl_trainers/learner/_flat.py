@@ -16,6 +16,29 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
+class FlatLesson:
+    """What a critic learns at every sampled token, on the training device; as `Lesson`. H = value heads."""
+
+    old_KH: torch.Tensor
+    return_KH: torch.Tensor
+    target_KH: torch.Tensor
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], device: torch.device) -> FlatLesson | None:
+        """Return the lesson of rows; None where they have none."""
+        lessons = [row.lesson for row in rows if row.lesson is not None]
+        if not lessons:
+            return None
+        if len(lessons) != len(rows):
+            raise ValueError(f"{len(rows) - len(lessons)} of {len(rows)} rows have nothing for the critic to learn")
+        return cls(
+            torch.from_numpy(np.concatenate([lesson.old_KH for lesson in lessons])).to(device),
+            torch.from_numpy(np.concatenate([lesson.return_KH for lesson in lessons])).to(device),
+            torch.from_numpy(np.concatenate([lesson.target_KH for lesson in lessons])).to(device),
+        )
+
+
+@dataclass(frozen=True)
 class FlatBatch:
     """What a step needs to know of every sampled token.
 
@@ -27,6 +50,7 @@ class FlatBatch:
         age_K: Trainer's version minus the version that sampled the token.
         masked_K: Older than the bound: never trained on.
         active_K: Needs a forward pass.
+        lesson: What the critic learns; None without one.
     """
 
     behaviour_K: torch.Tensor
@@ -36,6 +60,7 @@ class FlatBatch:
     age_K: npt.NDArray[np.int64]
     masked_K: npt.NDArray[np.bool_]
     active_K: npt.NDArray[np.bool_]
+    lesson: FlatLesson | None = None
 
     def __len__(self) -> int:
         return len(self.age_K)
@@ -50,7 +75,7 @@ class FlatBatch:
             rows: In the order that `pack` is given them.
             version: The trainer's.
             staleness: Largest age that is trained on.
-            skip_rows: Leave out rows in which no token within the bound has an advantage.
+            skip_rows: Leave out rows in which no token within the bound has an advantage or a value target.
             device: Where the loss is computed.
 
         Raises:
@@ -68,9 +93,13 @@ class FlatBatch:
         row_K = np.repeat(np.arange(len(rows)), counts)
         masked_K = age_K > staleness
         active_K = ~masked_K
+        lesson = FlatLesson.of(rows, device)
         if skip_rows:
             credited = np.zeros(len(rows), bool)
-            np.logical_or.at(credited, row_K, active_K & (advantage_K != 0))
+            teaches_K = advantage_K != 0
+            if lesson is not None:
+                teaches_K |= lesson.target_KH.any(-1).cpu().numpy()
+            np.logical_or.at(credited, row_K, active_K & teaches_K)
             active_K = active_K & credited[row_K]
         sequence_K = np.repeat(np.array([row.sequence for row in rows], np.int64), counts)
         return cls(
@@ -81,6 +110,7 @@ class FlatBatch:
             age_K=age_K,
             masked_K=masked_K,
             active_K=active_K,
+            lesson=lesson,
         )
 
     def parts(self, count: int, random: np.random.Generator) -> list[npt.NDArray[np.bool_]]:

@@ -18,6 +18,7 @@ import torch
 
 from agentrl.config import TrainerSection
 from agentrl.errors import ConfigError
+from agentrl_trainers.learner._critic import Critic
 from agentrl_trainers.learner._flat import FlatBatch
 from agentrl_trainers.learner._model import PolicyModel, load_model
 from agentrl_trainers.learner._optimizer import make_optimizer, set_lr
@@ -51,6 +52,7 @@ class Learner:
         model_folder: Where the model was first loaded from; its tokenizer goes into checkpoints.
         policy: The model.
         optimizer: AdamW, betas (0.9, 0.95).
+        critic: What estimates values, where the run file has one.
         step: Training steps taken.
         version: Policy version of the weights: whoever publishes them sets it, and ages are counted from it.
         threads: CPU threads of the trainer.
@@ -65,6 +67,7 @@ class Learner:
         staleness: int = 0,
         temperature: float = 1.0,
         aggregation: Aggregation | None = None,
+        value_heads: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:
         """Load a model.
@@ -76,6 +79,7 @@ class Learner:
             staleness: Versions that a token may be old; older ones are masked and counted.
             temperature: Sampling temperature of the rollouts; log-probs are taken at it.
             aggregation: From token losses to one number; None = as the run file or the objective has it.
+            value_heads: Values per token that the critic gives, if the run file has one; 0 = nothing asks for them.
             device: Where to train.
 
         Raises:
@@ -87,6 +91,10 @@ class Learner:
         self.model_folder = model_folder
         self.policy = PolicyModel(load_model(model_folder, device))
         self.optimizer = make_optimizer(self.policy.module, section.lr, section.weight_decay)
+        self.critic: Critic | None = None
+        if section.critic.kind != "none" and value_heads:
+            decay = section.weight_decay
+            self.critic = Critic(section.critic, self.policy, model_folder, heads=value_heads, weight_decay=decay)
         self.step = 0
         self.version = 0
         self.threads = section.threads or max(1, (os.cpu_count() or 2) // 2)
@@ -120,10 +128,11 @@ class Learner:
         parts = batch.parts(self._section.minibatches, np.random.default_rng([self._seed & 0xFFFFFFFF, self.step]))
         proximal_K = self.logprobs(rows, batch.active_K)[0] if len(parts) > 1 else None
         tally = Tally()
+        warming = self._warming()
         for part_K in parts:
             self._update(rows, batch, part_K, proximal_K, tally)
         self.step += 1
-        return tally.report(batch, step=self.step, lr=lr, seconds=time.perf_counter() - started)
+        return tally.report(batch, step=self.step, lr=lr, warmup=warming, seconds=time.perf_counter() - started)
 
     @torch.no_grad()
     def logprobs(
@@ -142,6 +151,36 @@ class Learner:
             micro = packed.to(self.policy.device)
             logprob_K[micro.flat_M], entropy_K[micro.flat_M] = self.policy.logprobs(micro, self._temperature)
         return logprob_K, entropy_K
+
+    @torch.no_grad()
+    def values(self, rows: Sequence[Row]) -> torch.Tensor:
+        """Return the critic's values of the states before all sampled tokens of the rows [K, H].
+
+        Raises:
+            ConfigError: The run has no critic.
+        """
+        if self.critic is None:
+            raise ConfigError('values need a critic: set `[trainer.critic] kind` to "head" or "model"')
+        self._use_threads()
+        parts_K = []
+        values = []
+        for packed in pack(rows, self._section.token_budget):
+            micro = packed.to(self.policy.device)
+            hidden_MD = self.policy.hidden(micro) if self.critic.reads_policy else None
+            parts_K.append(packed.flat_M)
+            values.append(self.critic.values(micro, hidden_MD).cpu())
+        if not values:
+            return torch.zeros(0, self.critic.heads)
+        flat_K = torch.cat(parts_K)
+        return torch.cat(values)[torch.argsort(flat_K)]
+
+    def squares(self, rows: Sequence[Row]) -> torch.Tensor:
+        """Return the sum of the squared probabilities of all tokens, before all sampled tokens of the rows [K]."""
+        self._use_threads()
+        square_K = torch.zeros(sum(len(row.position_K) for row in rows))
+        for packed in pack(rows, self._section.token_budget):
+            square_K[packed.flat_M] = self.policy.squares(packed.to(self.policy.device), self._temperature).cpu()
+        return square_K
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Return a copy of all weights by name, to be published; training goes on without changing it."""
@@ -167,19 +206,31 @@ class Learner:
         denominators = Denominators.of(batch.sequence_K[torch.from_numpy(part_K)])
         weight_K = aggregation_weights(self._aggregation, batch.sequence_K, denominators).to(self.policy.device)
         prepared = self._prepare(rows, batch, part_K, proximal_K)
+        value_weight = 0.0
+        if batch.lesson is not None:
+            value_weight = 1 / max(1, int(batch.lesson.target_KH[torch.from_numpy(batch.active_K & part_K)].sum()))
         loss = torch.zeros((), device=self.policy.device)
         for packed in micros:
-            loss += self._accumulate(packed, batch, weight_K, proximal_K, prepared, tally)
+            loss += self._accumulate(packed, batch, weight_K, proximal_K, prepared, value_weight, tally)
         parameters = self.policy.module.parameters()
         norm = torch.nn.utils.clip_grad_norm_(parameters, self._section.max_grad_norm)
-        if torch.isfinite(loss) and torch.isfinite(norm):
+        critic_norm = torch.zeros_like(norm)
+        if self.critic is not None:
+            own = self.critic.module.parameters()
+            critic_norm = torch.nn.utils.clip_grad_norm_(own, self._section.max_grad_norm)
+        if torch.isfinite(loss) and torch.isfinite(norm + critic_norm):
             self._bad_updates = 0
+            # Weights without a gradient stay: the policy's while only the critic learns.
             self.optimizer.step()
-            tally.updated(float(loss), float(norm))
+            if self.critic is not None:
+                self.critic.optimizer.step()
+            tally.updated(float(loss), float(norm), float(critic_norm))
         else:
             self._bad_updates += 1
-            tally.skip(f"loss {float(loss)} or gradient norm {float(norm)} is not finite")
+            tally.skip(f"loss {float(loss)} or gradient norm {float(norm + critic_norm)} is not finite")
         self.optimizer.zero_grad(set_to_none=True)
+        if self.critic is not None:
+            self.critic.optimizer.zero_grad(set_to_none=True)
         if self._bad_updates >= BAD_UPDATES_IN_A_ROW:
             raise TrainingDivergedError(
                 f"training step {self.step + 1}: loss {float(loss)}, gradient norm {float(norm)}; {self._bad_updates} "
@@ -217,12 +268,14 @@ class Learner:
         weight_K: torch.Tensor,
         proximal_K: torch.Tensor | None,
         prepared: dict[str, Any],
+        value_weight: float,
         tally: Tally,
     ) -> torch.Tensor:
         """Run one micro-batch forward and backward; return its share of the loss."""
         micro = packed.to(self.policy.device)
         bonus = self._section.entropy_bonus
-        logprob_M, entropy_M = self.policy.logprobs(micro, self._temperature, entropy_gradient=bonus > 0)
+        with torch.set_grad_enabled(not self._warming()):
+            logprob_M, entropy_M, hidden_MD = self.policy.read(micro, self._temperature, entropy_gradient=bonus > 0)
         proximal_M = logprob_M.detach() if proximal_K is None else proximal_K[micro.flat_M]
         behaviour_M = batch.behaviour_K[micro.flat_M]
         advantage_M = batch.advantage_K[micro.flat_M]
@@ -236,10 +289,20 @@ class Learner:
         )
         terms_M = result.loss_K - bonus * entropy_M if bonus else result.loss_K
         loss = (weight_K[micro.flat_M] * terms_M).sum()
-        torch.autograd.backward(loss)
+        if self.critic is not None and batch.lesson is not None:
+            trunk = 0.0 if self._warming() else self.critic.section.trunk
+            value_C, return_C, value = self.critic.lesson(micro, hidden_MD, batch.lesson, trunk=trunk)
+            loss = (0.0 if self._warming() else loss) + value.loss_K.sum() * value_weight
+            tally.add_values(value_C, return_C, value)
+        if loss.requires_grad:
+            torch.autograd.backward(loss)
         own_M = torch.from_numpy(batch.age_K[packed.flat_M.numpy()] == 0).to(self.policy.device)
         tally.add(micro, logprob_M.detach(), proximal_M, behaviour_M, entropy_M.detach(), result, own_M)
         return loss.detach()
+
+    def _warming(self) -> bool:
+        """Whether only the critic learns."""
+        return self.critic is not None and self.step < self.critic.section.warmup_steps
 
     def _use_threads(self) -> None:
         if self.policy.device.type == "cpu" and torch.get_num_threads() != self.threads:

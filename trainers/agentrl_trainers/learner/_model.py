@@ -79,18 +79,44 @@ class PolicyModel:
             temperature: Sampling temperature, above 0.
             entropy_gradient: Whether gradient flows through the entropies; without it they cost less.
         """
+        logprob_M, entropy_M, _ = self.read(micro, temperature, entropy_gradient=entropy_gradient)
+        return logprob_M, entropy_M
+
+    def read(
+        self, micro: MicroBatch, temperature: float, *, entropy_gradient: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return what `logprobs` does, and the last hidden state before each sampled token [M, D]."""
+        if not self._split:
+            output = self.module(input_ids=micro.tokens_BL, use_cache=False, output_hidden_states=True)
+            logits_MV = output.logits.flatten(0, 1).index_select(0, micro.source_M)
+            hidden_MD = output.hidden_states[-1].flatten(0, 1).index_select(0, micro.source_M)
+            return *_measure(logits_MV, micro.target_M, temperature, entropy_gradient), hidden_MD
+        hidden_MD = self.hidden(micro)
+        return *self._score_all(hidden_MD, micro.target_M, temperature, entropy_gradient), hidden_MD
+
+    def hidden(self, micro: MicroBatch) -> torch.Tensor:
+        """Return the last hidden state before each sampled token [M, D]."""
+        hidden_BLD: torch.Tensor = self._backbone(input_ids=micro.tokens_BL, use_cache=False).last_hidden_state
+        return hidden_BLD.flatten(0, 1).index_select(0, micro.source_M)
+
+    @torch.no_grad()
+    def squares(self, micro: MicroBatch, temperature: float) -> torch.Tensor:
+        """Return the sum of the squared probabilities of all tokens, before each sampled token [M]."""
         if not self._split:
             logits_BLV: torch.Tensor = self.module(input_ids=micro.tokens_BL, use_cache=False).logits
-            logits_MV = logits_BLV.flatten(0, 1).index_select(0, micro.source_M)
-            return _measure(logits_MV, micro.target_M, temperature, entropy_gradient)
-        hidden_BLD = self._backbone(input_ids=micro.tokens_BL, use_cache=False).last_hidden_state
-        hidden_MD = hidden_BLD.flatten(0, 1).index_select(0, micro.source_M)
+            return _squares(logits_BLV.flatten(0, 1).index_select(0, micro.source_M), temperature)
+        parts = torch.split(self.hidden(micro), max(1, CHUNK // self._head.weight.shape[0]))
+        return torch.cat([_squares(self._head(part_MD), temperature) for part_MD in parts])
+
+    def _score_all(
+        self, hidden_MD: torch.Tensor, target_M: torch.Tensor, temperature: float, entropy_gradient: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         step = max(1, CHUNK // self._head.weight.shape[0])
         if len(hidden_MD) <= step:
-            return self._score(hidden_MD, micro.target_M, temperature, entropy_gradient)
+            return self._score(hidden_MD, target_M, temperature, entropy_gradient)
         parts = [
             checkpoint(self._score, hidden, target, temperature, entropy_gradient, use_reentrant=False)
-            for hidden, target in zip(torch.split(hidden_MD, step), torch.split(micro.target_M, step), strict=True)
+            for hidden, target in zip(torch.split(hidden_MD, step), torch.split(target_M, step), strict=True)
         ]
         return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
@@ -111,6 +137,10 @@ class PolicyModel:
         whole = self.module(input_ids=probe_BL, use_cache=False).logits
         split = self._head(self._backbone(input_ids=probe_BL, use_cache=False).last_hidden_state)
         return whole.shape == split.shape and bool(torch.allclose(whole, split, rtol=1e-5, atol=1e-5))
+
+
+def _squares(logits_MV: torch.Tensor, temperature: float) -> torch.Tensor:
+    return (logits_MV.float() / temperature).softmax(-1).square().sum(-1)
 
 
 def _measure(

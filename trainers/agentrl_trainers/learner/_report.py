@@ -40,6 +40,13 @@ class StepReport:
         micro_batches: Forward passes with gradient.
         updates, updates_skipped: Optimizer updates made, and left out.
         skipped: None, or why updates were left out: nothing to learn from, or numbers that were not finite.
+        value_loss: Mean loss of the critic over its targets.
+        value_clip_fraction: Share of targets whose value was held at the edge of its range.
+        value_explained: Share of the variance of the targets that the values explain, before the update: 1 is perfect,
+            0 is as good as their mean, below 0 is worse.
+        value_targets: Targets the critic learned from.
+        critic_grad_norm: Global norm of the gradient of the critic's own weights, largest over updates.
+        critic_warmup: 1.0 while only the critic learns.
         tokens_per_second: Context tokens by `seconds`.
         seconds: Duration of the step.
     """
@@ -71,6 +78,12 @@ class StepReport:
     updates: int = 0
     updates_skipped: int = 0
     skipped: str | None = None
+    value_loss: float = 0.0
+    value_clip_fraction: float = 0.0
+    value_explained: float = 0.0
+    value_targets: int = 0
+    critic_grad_norm: float = 0.0
+    critic_warmup: float = 0.0
     tokens_per_second: float = 0.0
     seconds: float = 0.0
 

@@ -17,6 +17,21 @@ Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """What a critic learns at the sampled tokens of a row. H = value heads.
+
+    Attributes:
+        old_KH: Its values when credit was assigned.
+        return_KH: Its targets.
+        target_KH: Where it learns.
+    """
+
+    old_KH: Float32
+    return_KH: Float32
+    target_KH: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Row:
     """One segment of a trajectory with the credit of its sampled tokens.
 
@@ -29,6 +44,7 @@ class Row:
         sequence: Number of the trajectory within the batch; segments of one trajectory share it.
         name: Id of the trajectory, for messages.
         group: Number of its group within the batch; -1 = unknown.
+        lesson: What a critic learns from it.
     """
 
     tokens_L: Int32
@@ -39,6 +55,7 @@ class Row:
     sequence: int
     name: str = ""
     group: int = -1
+    lesson: Lesson | None = None
 
     def __post_init__(self) -> None:
         count = len(self.position_K)
@@ -49,12 +66,13 @@ class Row:
             raise ValueError(f"row of {self.name}: the first token was sampled, but has nothing to be predicted from")
 
 
-def make_rows(trajectories: Sequence[Trajectory], advantage_K: torch.Tensor) -> list[Row]:
+def make_rows(trajectories: Sequence[Trajectory], advantage_K: torch.Tensor, lesson: Lesson | None = None) -> list[Row]:
     """Return one row per segment that has sampled tokens.
 
     Args:
         trajectories: The very ones, in the order, that `credit_batch` was given.
         advantage_K: What `assign` returned for them: one per sampled token, in the order of turns.
+        lesson: For a critic, in the order of turns too.
 
     Raises:
         ValueError: There are more or fewer advantages than sampled tokens.
@@ -79,10 +97,29 @@ def make_rows(trajectories: Sequence[Trajectory], advantage_K: torch.Tensor) -> 
                     sequence=number,
                     name=trajectory.id,
                     group=groups.setdefault(trajectory.group_id, len(groups)),
+                    lesson=None if lesson is None else _part(lesson, start + order_K),
                 )
             )
         start += trajectory.sampled_tokens()
     return rows
+
+
+def turn_order(trajectories: Sequence[Trajectory]) -> Int64:
+    """Return, for the sampled tokens of all rows one after another, their numbers in the order of turns [K].
+
+    Values by row become values by turn with `by_turn[turn_order(trajectories)] = by_row`.
+    """
+    starts = np.cumsum([0, *(trajectory.sampled_tokens() for trajectory in trajectories)])
+    parts = [
+        start + order_K
+        for start, trajectory in zip(starts, trajectories, strict=False)
+        for _, _, order_K in segments(trajectory)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def _part(lesson: Lesson, chosen_K: Int64) -> Lesson:
+    return Lesson(lesson.old_KH[chosen_K], lesson.return_KH[chosen_K], lesson.target_KH[chosen_K])
 
 
 def segments(trajectory: Trajectory) -> Iterator[tuple[Int32, Int64, Int64]]:

@@ -7,7 +7,7 @@ import torch
 from agentrl_trainers.learner._flat import FlatBatch
 from agentrl_trainers.learner._pack import MicroBatch
 from agentrl_trainers.learner._report import StepReport
-from agentrl_trainers.objectives import TokenLoss, kl
+from agentrl_trainers.objectives import TokenLoss, ValueLoss, kl
 
 
 class Tally:
@@ -19,6 +19,8 @@ class Tally:
         self._losses: list[float] = []
         self._norms: list[float] = []
         self._skipped: list[str] = []
+        self._values: torch.Tensor | None = None
+        self._critic_norms: list[float] = []
         self._tokens = 0
         self._micro_batches = 0
         self._context_tokens = 0
@@ -64,16 +66,35 @@ class Tally:
         self._context_tokens += micro.real_tokens
         self._computed_tokens += micro.tokens_BL.numel()
 
-    def updated(self, loss: float, norm: float) -> None:
+    @torch.no_grad()
+    def add_values(self, value_C: torch.Tensor, return_C: torch.Tensor, result: ValueLoss) -> None:
+        """Count the value targets of one micro-batch."""
+        error_C = (return_C - value_C).double()
+        wanted_C = return_C.double()
+        sums = torch.stack(
+            [
+                torch.ones_like(error_C).sum(),
+                result.loss_K.double().sum(),
+                result.clipped_K.double().sum(),
+                error_C.sum(),
+                error_C.square().sum(),
+                wanted_C.sum(),
+                wanted_C.square().sum(),
+            ]
+        )
+        self._values = sums if self._values is None else self._values + sums
+
+    def updated(self, loss: float, norm: float, critic_norm: float = 0.0) -> None:
         """Count an optimizer update."""
         self._losses.append(loss)
         self._norms.append(norm)
+        self._critic_norms.append(critic_norm)
 
     def skip(self, reason: str) -> None:
         """Count an update that was not made."""
         self._skipped.append(reason)
 
-    def report(self, batch: FlatBatch, *, step: int, lr: float, seconds: float) -> StepReport:
+    def report(self, batch: FlatBatch, *, step: int, lr: float, seconds: float, warmup: bool = False) -> StepReport:
         """Return the figures of the step."""
         total = len(batch)
         masked = int(batch.masked_K.sum())
@@ -97,6 +118,23 @@ class Tally:
             skipped="; ".join(dict.fromkeys(self._skipped)) or None,
             tokens_per_second=self._context_tokens / max(seconds, 1e-9),
             seconds=seconds,
+            critic_warmup=float(warmup),
+            critic_grad_norm=max(self._critic_norms, default=0.0),
+            value_targets=0 if self._values is None else int(self._values[0]),
+            **_value_figures(self._values),
             **{name: float(value) / self._tokens for name, value in self._sums.items()},
             **{name: float(value) for name, value in self._largest.items()},
         )
+
+
+def _value_figures(sums: torch.Tensor | None) -> dict[str, float]:
+    count, loss, clipped, errors, squared_errors, wanted, squared_wanted = [0.0] * 7 if sums is None else sums.tolist()
+    if not count:
+        return {}
+    spread = squared_wanted - wanted**2 / count
+    return {
+        "value_loss": loss / count,
+        "value_clip_fraction": clipped / count,
+        # Targets that are all alike have no variance to explain.
+        "value_explained": 1 - (squared_errors - errors**2 / count) / spread if spread > 1e-12 * count else 0.0,
+    }

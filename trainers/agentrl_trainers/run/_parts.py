@@ -14,8 +14,8 @@ from agentrl.policy.embedded import EmbeddedEngine
 from agentrl.rendering import load_renderer
 from agentrl.rollout import EnvironmentShare, EpisodeLimits, RolloutPlan, RolloutScheduler
 from agentrl.store import TrajectoryStore
-from agentrl_trainers.credit import composition
 from agentrl_trainers.objectives import objective_of
+from agentrl_trainers.run._credit import check_credit
 from agentrl_trainers.run._ingest import publish
 
 
@@ -56,7 +56,7 @@ def check_model(config: RunConfig) -> None:
             f"model = {str(config.model)!r}: the folder holds no model in transformers form (no config.json). "
             "Make a small one with `agentrl init-model`, or point `model` at a downloaded one"
         )
-    composition(config.trainer.credit)
+    check_credit(config)
     objective_of(config.trainer)
 
 

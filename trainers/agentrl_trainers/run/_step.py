@@ -5,23 +5,23 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from agentrl.config import RunConfig
 from agentrl.evaluation import outcome_of
 from agentrl.metrics import RunSnapshot
 from agentrl.policy import EngineStats
 from agentrl.rollout import RolloutStats
 from agentrl.trajectory import Trajectory
-from agentrl_trainers.credit import assign, credit_batch
-from agentrl_trainers.learner import Learner, StepReport, make_rows
+from agentrl_trainers.learner import Learner, StepReport
 from agentrl_trainers.run._batch import Batch
+from agentrl_trainers.run._credit import RunCredit
 
 
-def train_on(learner: Learner, config: RunConfig, trajectories: tuple[Trajectory, ...]) -> StepReport:
+def train_on(learner: Learner, credit: RunCredit, trajectories: tuple[Trajectory, ...]) -> StepReport:
     """Assign credit and take one optimizer step. Blocks: belongs on the trainer's thread."""
     if not trajectories:
         return learner.train_step([])
-    advantage_K = assign(config.trainer.credit, credit_batch(trajectories), **config.trainer.credit_options)
-    return learner.train_step(make_rows(trajectories, advantage_K))
+    report = learner.train_step(credit.rows(trajectories))
+    credit.learn(trajectories, report)
+    return report
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from agentrl.rollout import RolloutScheduler, Watchdog
 from agentrl.store import CheckpointRecord, SqliteStore
 from agentrl_trainers.learner import Learner, load_checkpoint, prune_checkpoints, save_checkpoint
 from agentrl_trainers.run._batch import Batch, next_batch
+from agentrl_trainers.run._credit import RunCredit, value_heads
 from agentrl_trainers.run._evaluation import Evaluations
 from agentrl_trainers.run._folder import RunFolder, claim_folder
 from agentrl_trainers.run._ingest import ingest
@@ -68,7 +69,7 @@ async def train(
         store = SqliteStore.open(folder.store)
         stack.push_async_callback(store.close)
         trainer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="trainer"))
-        learner, version = await _restore(config, folder, store)
+        learner, credit, version = await _restore(config, folder, store)
         # Only now: a run that cannot go on with these settings keeps those it has.
         save_resolved(config, folder.path)
         engine = start_engine(config, _newest_model(config, folder, learner.step), version)
@@ -80,7 +81,9 @@ async def train(
         await stack.enter_async_context(
             Watchdog(scheduler.describe, scheduler.progress, patience=patience, report=observer.message)
         )
-        run = _Run(config, folder, store, learner, engine, scheduler, trainer, asyncio.Event(), version, learner.step)
+        run = _Run(
+            config, folder, store, learner, credit, engine, scheduler, trainer, asyncio.Event(), version, learner.step
+        )
         evaluations = Evaluations(config, shares, engine, observer)
         await run.go(bus, metrics, evaluations, observer, stop or asyncio.Event())
     finished = learner.step >= config.steps
@@ -89,8 +92,8 @@ async def train(
     )
 
 
-async def _restore(config: RunConfig, folder: RunFolder, store: SqliteStore) -> tuple[Learner, int]:
-    """Return the learner at the last committed checkpoint, and the policy version its weights are published under.
+async def _restore(config: RunConfig, folder: RunFolder, store: SqliteStore) -> tuple[Learner, RunCredit, int]:
+    """Return learner and credit at the last committed checkpoint, and the version its weights are published under.
 
     A version never names two sets of weights. Where weights newer than the checkpoint were published before a crash,
     the checkpoint's are published again under a number of their own, beyond all of those. Where the checkpoint's were
@@ -102,10 +105,12 @@ async def _restore(config: RunConfig, folder: RunFolder, store: SqliteStore) -> 
         seed=config.seed,
         staleness=config.rollout.staleness,
         temperature=config.rollout.temperature,
+        value_heads=value_heads(config.trainer),
     )
+    credit = RunCredit(learner, config.trainer)
     checkpoint = await store.last_checkpoint()
     if checkpoint is not None:
-        load_checkpoint(folder.path / checkpoint.path, learner)
+        credit.restore(load_checkpoint(folder.path / checkpoint.path, learner).extra)
     await store.recover()
     published = await store.last_version()
     version = 0 if checkpoint is None else checkpoint.version
@@ -115,7 +120,7 @@ async def _restore(config: RunConfig, folder: RunFolder, store: SqliteStore) -> 
     if published != version:
         await store.record_version(version, learner.step)
     learner.version = version
-    return learner, version
+    return learner, credit, version
 
 
 def _newest_model(config: RunConfig, folder: RunFolder, step: int) -> Path:
@@ -130,6 +135,7 @@ class _Run:
     folder: RunFolder
     store: SqliteStore
     learner: Learner
+    credit: RunCredit
     engine: EmbeddedEngine
     scheduler: RolloutScheduler
     trainer: ThreadPoolExecutor
@@ -171,7 +177,7 @@ class _Run:
             if batch is None:
                 await self._checkpoint_before_stop()
                 return
-            report = await self._on_trainer(partial(train_on, self.learner, self.config, batch.trainable))
+            report = await self._on_trainer(partial(train_on, self.learner, self.credit, batch.trainable))
             checkpoint = await self._save() if self._checkpoint_due() else None
             now, engine = clock(), self.engine.stats()
             figures = StepFigures(
@@ -222,7 +228,7 @@ class _Run:
     async def _save(self) -> Path:
         """Write weights and state to a folder that counts for nothing before its commit."""
         path = self.folder.checkpoint(self.learner.step)
-        await self._on_trainer(lambda: save_checkpoint(path, self.learner))
+        await self._on_trainer(lambda: save_checkpoint(path, self.learner, extra=self.credit.state()))
         return path
 
     async def _commit(self, path: Path, version: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import torch
 
@@ -14,7 +14,7 @@ from agentrl_trainers.credit.estimators._broadcast import to_tokens
 EPSILON = 1e-6
 
 
-def gdpo(batch: CreditBatch, *, part_weights: Sequence[float] | None = None) -> torch.Tensor:
+def gdpo(batch: CreditBatch, *, part_weights: Mapping[str, float] | None = None) -> torch.Tensor:
     """Return A = Σ_p w_p (s_p − mean_p) / (std_p + 1e-6) for every token (NVIDIA 2026, arXiv 2601.05242).
 
     Mean and unbiased deviation are those of the group, part by part, so that a part with a small range is not drowned
@@ -22,13 +22,20 @@ def gdpo(batch: CreditBatch, *, part_weights: Sequence[float] | None = None) -> 
     whitens over the batch afterwards. A reward without parts is one part.
 
     Args:
-        batch: Uses `group_N`, and `part_NP` or else `reward_N`.
-        part_weights: Weight of each column of `part_NP`; None = 1 each.
+        batch: Uses `group_N`, and `part_NP` with `part_names`, or else `reward_N`.
+        part_weights: Weight of parts by name, those left out count nothing; None = 1 each.
+
+    Raises:
+        ConfigError: A weight is for a part that no reward has.
     """
     part_NP = batch.reward_N[:, None] if batch.part_NP is None else batch.part_NP
-    weights = [1.0] * part_NP.shape[1] if part_weights is None else list(part_weights)
-    if len(weights) != part_NP.shape[1]:
-        raise ConfigError(f"part_weights has {len(weights)} values, the reward has {part_NP.shape[1]} parts")
+    weights = [1.0] * part_NP.shape[1]
+    if part_weights is not None:
+        unknown = sorted(set(part_weights) - set(batch.part_names))
+        if unknown:
+            known = ", ".join(batch.part_names) or "none"
+            raise ConfigError(f"part_weights: the reward has no part {unknown[0]!r}; it has: {known}")
+        weights = [part_weights.get(name, 0.0) for name in batch.part_names]
     advantage_N = torch.zeros_like(batch.reward_N)
     for column, weight in enumerate(weights):
         known_N = ~part_NP[:, column].isnan()
