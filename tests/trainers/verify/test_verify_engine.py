@@ -112,6 +112,24 @@ def test_a_reference_bug_that_we_reproduce_is_ok_otherwise_it_is_named(
     assert _verdicts(monkeypatch, path, {}, {"x[1]*": "inverted"}) == {"x[1]|grad": Verdict.REFERENCE_BUG}
 
 
+def test_a_bug_that_only_some_inputs_run_into_is_named_for_those_alone() -> None:
+    """IGPO's reference loses a turn whose gain is its group's mean; a wrong figure of other inputs stays a failure."""
+    igpo = family("igpo")
+    assert igpo is not None and igpo.bug_of_inputs is not None
+    inputs = {
+        "token_level_rewards": [[0.5, 0.0, 1.0], [0.0, 0.0, 0.25]],
+        "response_mask": [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]],
+        "index": ["g", "g"],
+        "turn_end_positions": [[0, 2], [2]],
+    }
+    key = "igpo_2026|mode=separate|std=True|gamma=0.5"
+    assert "its normalised reward of 0" in (igpo.bug_of_inputs(inputs, key) or "")
+    assert igpo.bug_of_inputs(inputs, key.replace("gamma=0.5", "gamma=1.0")) is None
+    inputs["token_level_rewards"] = [[0.5, 0.0, 1.0], [0.125, 0.0, 0.25]]
+    inputs["turn_end_positions"] = [[0, 2], [0, 2]]
+    assert igpo.bug_of_inputs(inputs, key) is None
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -87,8 +87,7 @@ def _verify_output(
         failure = raised
     for name, value in leaves.items():
         error, verdict, note = _judge(name, value, found, failure, golden.tolerance)
-        bug = _bug(known, name)
-        if verdict.bad and bug is not None:
+        if verdict.bad and (bug := _bug(known, name, case.inputs, key)) is not None:
             verdict, note = Verdict.REFERENCE_BUG, bug
         yield Finding(golden.path, case.name, name, error, verdict, note)
 
@@ -128,9 +127,9 @@ def _leaves_of(outputs: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterato
                 yield name, leaf
 
 
-def _bug(known: Family, name: str) -> str | None:
+def _bug(known: Family, name: str, inputs: Mapping[str, Any], key: str) -> str | None:
     for pattern, reason in known.reference_bugs.items():
         # Brackets in keys are no character classes: only * and ? are wild.
         if fnmatchcase(name, pattern.replace("[", "[[]")):
             return reason
-    return None
+    return known.bug_of_inputs(inputs, key) if known.bug_of_inputs is not None else None

@@ -15,6 +15,10 @@ an array or tensor of the recorded shape. A key that is left out is reported as 
 """
 
 
+BugOfInputs = Callable[[Mapping[str, Any], str], str | None]
+"""`f(inputs, key) -> reason`: whether these very inputs run into a bug of the reference for this output key."""
+
+
 @dataclass(frozen=True)
 class Family:
     """One golden file's kind.
@@ -24,8 +28,10 @@ class Family:
         recompute: Recomputes a case by the functions that training uses.
         reference_bugs: Reason by output key (`fnmatch` pattern over the keys joined by "/"), where algorithms.md calls
             what the reference did a bug of its own.
+        bug_of_inputs: The same, where only some inputs run into it, or None.
     """
 
     name: str
     recompute: Recompute
     reference_bugs: Mapping[str, str] = field(default_factory=dict)
+    bug_of_inputs: BugOfInputs | None = None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
+
+import torch
 
 from agentrl_trainers.credit import COMPOSITIONS
 from agentrl_trainers.credit._turns import discounted_returns
@@ -33,4 +36,23 @@ def recompute(inputs: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
     return found
 
 
-FAMILY = Family("hgpo", recompute)
+def bug_of_inputs(inputs: Mapping[str, Any], key: str) -> str | None:
+    """Return why the reference counts a level in which nothing differs: its mean of equal numbers is another one."""
+    batch = turn_rows(inputs).batch
+    group_T = batch.group_N[batch.trajectory_T]
+    compared = [discounted_returns(batch, batch.reward_T, float(inputs["gamma"])).float()]
+    if "base_group=True" in key:
+        # The reference takes every row of a trajectory for a sample.
+        compared += [batch.reward_N[batch.trajectory_T], batch.reward_N[batch.trajectory_T].float()]
+    for values_T in compared:
+        for (_, value), count in Counter(zip(group_T.tolist(), values_T.tolist(), strict=True)).items():
+            for size in range(2, count + 1):
+                if torch.full((size,), value, dtype=values_T.dtype).mean().item() != value:
+                    return (
+                        "the reference tests for exactly 0, and takes the rounding error of the mean of equal returns "
+                        "for an advantage that changes the weights (algorithms.md, section 7, pitfalls)"
+                    )
+    return None
+
+
+FAMILY = Family("hgpo", recompute, bug_of_inputs=bug_of_inputs)

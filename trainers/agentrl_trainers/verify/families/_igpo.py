@@ -75,4 +75,25 @@ def _batch(inputs: Mapping[str, Any]) -> tuple[CreditBatch, torch.Tensor, torch.
     return batch, trajectory_T[turn_K] * mask_BL.shape[1] + column_K, mask_BL.shape
 
 
-FAMILY = Family("igpo", recompute)
+def bug_of_inputs(inputs: Mapping[str, Any], key: str) -> str | None:
+    """Return why the reference loses a turn: it finds turns by rewards that are not 0 *after* normalisation."""
+    asked = options(key.split("(")[0])
+    if not key.startswith("igpo_2026|") or float(asked["gamma"]) == 1:
+        return None
+    batch, _, _ = _batch(inputs)
+    last_T = torch.cat([batch.turn_T[1:] == 0, torch.ones(1, dtype=torch.bool)])
+    group_T = batch.group_N[batch.trajectory_T]
+    counted_T = batch.reward_T != 0
+    counted_T = counted_T & ~last_T if asked["mode"] == "separate" else counted_T | last_T
+    for group in set(group_T.tolist()):
+        rewards = batch.reward_T[counted_T & (group_T == group)]
+        gains = batch.reward_T[~last_T & (batch.reward_T != 0) & (group_T == group)]
+        if bool((gains == rewards.mean()).any()):
+            return (
+                "a gain equals the mean of its group, and the reference takes its normalised reward of 0 for no turn "
+                "(algorithms.md, section 5, pitfall 3); here turn ends are data"
+            )
+    return None
+
+
+FAMILY = Family("igpo", recompute, bug_of_inputs=bug_of_inputs)
