@@ -1,8 +1,8 @@
 """Runs `agentrl` commands as processes of their own, without importing torch anew for each.
 
-Reads one JSON request a line: `{"argv": [...], "cwd": ..., "log": ..., "file_bytes": ..., "die": ...}`. For each it
-forks a process that goes on as the command line would, and answers with its pid, then with its exit code once it has
-ended. `file_bytes` bounds the size of any file it writes; `die` is a place in the code at which it kills itself.
+Its argument is a model folder. It reads one JSON request a line, with `argv`, `cwd`, `log`, `file_bytes` and `die`. For
+each it forks a process that goes on as the command line would, and answers with its pid, then with its exit code once
+it has ended. `file_bytes` bounds the size of any file it writes; `die` is a place in the code at which it kills itself.
 """
 
 from __future__ import annotations
@@ -104,6 +104,10 @@ if __name__ == "__main__":
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     for name in HEAVY:
         import_module(name)
+    # The first model that a process loads takes longer than all others; this one is for them all.
+    from transformers import AutoModelForCausalLM
+
+    AutoModelForCausalLM.from_pretrained(sys.argv[1], local_files_only=True)
     # What was imported is garbage to nobody: forked processes need not look at it, not even when they end.
     gc.freeze()
     arguments = serve()

@@ -53,9 +53,9 @@ tensorboard = false
 class Commands:
     """`agentrl` commands as processes of their own, one at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: Path) -> None:
         self._server = subprocess.Popen(
-            [sys.executable, str(HERE / "command_server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, str(HERE / "command_server.py"), str(model)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._running: int | None = None
         self._log = Path()
@@ -261,6 +261,7 @@ def logprob_gaps() -> Callable[[list[Trajectory], Mapping[int, Path], float], li
 
     def gaps(trajectories: list[Trajectory], folders: Mapping[int, Path], temperature: float = 1.0) -> list[float]:
         found: list[float] = []
+        torch.set_num_threads(1)  # so small a model gains nothing by a second thread, and loses by waiting for it
         for segment in (segment for trajectory in trajectories for segment in trajectory.segments):
             starts = np.cumsum([0, *(len(span) for span in segment.spans)]).tolist()
             actions = [(a, span) for a, span in zip(starts, segment.spans, strict=False) if span.logprobs is not None]
@@ -276,8 +277,8 @@ def logprob_gaps() -> Callable[[list[Trajectory], Mapping[int, Path], float], li
 
 
 @pytest.fixture(scope="session")
-def _server() -> Iterator[Commands]:
-    commands = Commands()
+def _server(base_model: Path) -> Iterator[Commands]:
+    commands = Commands(base_model)
     yield commands
     commands.close()
 
