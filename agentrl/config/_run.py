@@ -37,7 +37,9 @@ class RolloutSection(Section):
         2, description="policy versions a token may be old when it is trained on; 0 = synchronous"
     )
     in_flight: PositiveInt = Field(
-        96, description="trajectories under way at the same time; more than slots, since agents wait"
+        96,
+        description="trajectories under way at the same time, more than slots, since agents wait; "
+        "1 with staleness 0 and eval.every 0 = every run gives the same numbers, bit for bit",
     )
     slots: PositiveInt = Field(48, description="requests that decode at the same time in the embedded engine")
     max_turns: PositiveInt = Field(16, description="policy actions of one episode")
