@@ -18,7 +18,6 @@ import argparse
 import asyncio
 import json
 import math
-import os
 import statistics
 import time
 from dataclasses import asdict, dataclass
@@ -28,9 +27,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from transformers.utils.logging import disable_progress_bar
 
 from agentrl import load
-from agentrl.config import RunConfig, load_run
+from agentrl.config import CriticSection, RunConfig, load_run
 from agentrl.errors import EnvError
 from agentrl.evaluation import EnginePlayer, evaluate
 from agentrl.evaluation._statistics import student_quantile
@@ -39,6 +39,7 @@ from agentrl.policy.embedded import EmbeddedEngine
 from agentrl.rendering import load_renderer
 from agentrl.rollout import EpisodeLimits
 from agentrl.store import STORE_NAME
+from agentrl_trainers.credit import Need, composition
 from agentrl_trainers.init_model import environment_texts, init_model
 from agentrl_trainers.run import TrainingResult, open_environments, train
 from agentrl_trainers.sft import collect_demonstrations, sft
@@ -101,13 +102,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="seeds, from 0")
     parser.add_argument("--methods", default=METHODS, help="credit methods, separated by commas; grpo is always run")
     parser.add_argument("--held-out", type=int, default=400, help="held-out tasks per evaluation")
-    parser.add_argument("--demonstrations", type=int, default=100, help="expert episodes of the warm start")
+    parser.add_argument("--demonstrations", type=int, default=500, help="expert episodes of the warm start")
     parser.add_argument("--output", type=Path, default=Path("runs/credit_on_babyai"), help="folder of models and runs")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--markdown", type=Path, help="write the table to this file")
     options = parser.parse_args()
-    # Read by transformers when it is imported: bars for loading a file of some megabytes.
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    disable_progress_bar()
     names = [name.strip() for name in options.methods.split(",") if name.strip()]
     methods = [BASELINE, *(name for name in dict.fromkeys(names) if name != BASELINE)]
 
@@ -192,7 +192,11 @@ def run_cell(config: RunConfig, place: Path, method: str, budget: int | None, he
     if result.is_file():
         return Cell(**json.loads(result.read_text(encoding="utf-8")))
     began = time.monotonic()
-    trainer = config.trainer.model_copy(update={"credit": method})
+    changes: dict[str, Any] = {"credit": method}
+    if Need.CRITIC in composition(method).needs:
+        # A head on the policy, fast enough for some tens of steps; the policy waits until values mean something.
+        changes["critic"] = CriticSection(kind="head", lr=1e-3, warmup_steps=min(2, config.steps - 1))
+    trainer = config.trainer.model_copy(update=changes)
     steps = config.steps if budget is None else config.steps * LONGEST
     config = config.model_copy(update={"output": place, "trainer": trainer, "steps": steps})
     trained = asyncio.run(_train(config, budget, f"seed {config.seed} {method}", console))
