@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,6 @@ class Learner:
         self.step += 1
         return tally.report(batch, step=self.step, lr=lr, warmup=warming, seconds=time.perf_counter() - started)
 
-    @torch.no_grad()
     def logprobs(
         self, rows: Sequence[Row], keep_K: npt.NDArray[np.bool_] | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -144,43 +143,47 @@ class Learner:
             rows: What to score.
             keep_K: Tokens that are wanted; the others are 0.
         """
-        self._use_threads()
-        count = sum(len(row.position_K) for row in rows)
-        logprob_K, entropy_K = torch.zeros(2, count, device=self.policy.device).unbind()
-        for packed in pack(rows, self._section.token_budget, keep_K):
-            micro = packed.to(self.policy.device)
-            logprob_K[micro.flat_M], entropy_K[micro.flat_M] = self.policy.logprobs(micro, self._temperature)
+
+        def read(micro: MicroBatch) -> torch.Tensor:
+            return torch.stack(self.policy.logprobs(micro, self._temperature), dim=-1)
+
+        logprob_K, entropy_K = self._read(rows, read, 2, keep_K).unbind(-1)
         return logprob_K, entropy_K
 
-    @torch.no_grad()
     def values(self, rows: Sequence[Row]) -> torch.Tensor:
         """Return the critic's values of the states before all sampled tokens of the rows [K, H].
 
         Raises:
             ConfigError: The run has no critic.
         """
-        if self.critic is None:
+        critic = self.critic
+        if critic is None:
             raise ConfigError('values need a critic: set `[trainer.critic] kind` to "head" or "model"')
-        self._use_threads()
-        parts_K = []
-        values = []
-        for packed in pack(rows, self._section.token_budget):
-            micro = packed.to(self.policy.device)
-            hidden_MD = self.policy.hidden(micro) if self.critic.reads_policy else None
-            parts_K.append(packed.flat_M)
-            values.append(self.critic.values(micro, hidden_MD).cpu())
-        if not values:
-            return torch.zeros(0, self.critic.heads)
-        flat_K = torch.cat(parts_K)
-        return torch.cat(values)[torch.argsort(flat_K)]
+
+        def read(micro: MicroBatch) -> torch.Tensor:
+            return critic.values(micro, self.policy.hidden(micro) if critic.reads_policy else None)
+
+        return self._read(rows, read, critic.heads)
 
     def squares(self, rows: Sequence[Row]) -> torch.Tensor:
         """Return the sum of the squared probabilities of all tokens, before all sampled tokens of the rows [K]."""
+        return self._read(rows, lambda micro: self.policy.squares(micro, self._temperature)[:, None], 1)[:, 0]
+
+    @torch.no_grad()
+    def _read(
+        self,
+        rows: Sequence[Row],
+        read: Callable[[MicroBatch], torch.Tensor],
+        columns: int,
+        keep_K: npt.NDArray[np.bool_] | None = None,
+    ) -> torch.Tensor:
+        """Return what `read` gives for the tokens of each micro-batch, in the order of rows [K, columns]."""
         self._use_threads()
-        square_K = torch.zeros(sum(len(row.position_K) for row in rows))
-        for packed in pack(rows, self._section.token_budget):
-            square_K[packed.flat_M] = self.policy.squares(packed.to(self.policy.device), self._temperature).cpu()
-        return square_K
+        found = torch.zeros(sum(len(row.position_K) for row in rows), columns, device=self.policy.device)
+        for packed in pack(rows, self._section.token_budget, keep_K):
+            micro = packed.to(self.policy.device)
+            found[micro.flat_M] = read(micro)
+        return found
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Return a copy of all weights by name, to be published; training goes on without changing it."""
@@ -214,10 +217,8 @@ class Learner:
             loss += self._accumulate(packed, batch, weight_K, proximal_K, prepared, value_weight, tally)
         parameters = self.policy.module.parameters()
         norm = torch.nn.utils.clip_grad_norm_(parameters, self._section.max_grad_norm)
-        critic_norm = torch.zeros_like(norm)
-        if self.critic is not None:
-            own = self.critic.module.parameters()
-            critic_norm = torch.nn.utils.clip_grad_norm_(own, self._section.max_grad_norm)
+        critic_parameters = [] if self.critic is None else list(self.critic.module.parameters())
+        critic_norm = torch.nn.utils.clip_grad_norm_(critic_parameters, self._section.max_grad_norm)
         if torch.isfinite(loss) and torch.isfinite(norm + critic_norm):
             self._bad_updates = 0
             # Weights without a gradient stay: the policy's while only the critic learns.

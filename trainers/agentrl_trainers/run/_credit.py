@@ -62,13 +62,13 @@ class RunCredit:
         bare = make_rows(trajectories, torch.zeros(len(batch.turn_K)))
         order_K = torch.from_numpy(turn_order(trajectories))
         if Need.CRITIC in self._needs:
-            value_KH = _by_turn(self._learner.values(bare), order_K)
+            value_KH = _by_turn(self._learner.values(bare).cpu(), order_K)
             batch = replace(batch, value_K=value_KH[:, 0] if value_KH.shape[1] == 1 else value_KH)
         if Need.PROBABILITIES in self._needs:
             batch = replace(
                 batch,
                 logprob_K=_by_turn(self._learner.logprobs(bare)[0].cpu(), order_K),
-                squared_K=_by_turn(self._learner.squares(bare), order_K),
+                squared_K=_by_turn(self._learner.squares(bare).cpu(), order_K),
             )
         if Need.TRACKER in self._needs:
             batch = replace(batch, baseline_N=self._tracker.values(_tasks(trajectories)))
