@@ -49,7 +49,7 @@ def importance_weights(
         floor: Smallest value of the metric that is kept, or None.
         action: "mask" gives tokens outside a weight of 0, "clamp" the nearest bound.
         metric: What is compared with the bounds: the weight itself, or an estimate of the divergence between the two
-            policies from d = proximal − behaviour: k1 = d, k2 = d²/2, k3 = exp(d) − 1 − d.
+            policies from d = proximal − behaviour: k1 = d, k2 = d²/2, k3 = exp(−d) − 1 + d (as AReaL has them).
         level: "sequence" filters whole rows by their mean metric; by the metric "ratio" it also gives every token the
             geometric mean of its row as weight.
 
@@ -88,7 +88,7 @@ def _divergence(gap_K: torch.Tensor, metric: Metric) -> torch.Tensor:
         case "k2":
             return gap_K.square() / 2
         case "k3":
-            return gap_K.expm1() - gap_K
+            return (-gap_K).expm1() + gap_K
 
 
 def _sequence_mean(values_K: torch.Tensor, sequence_K: torch.Tensor) -> torch.Tensor:

@@ -29,6 +29,7 @@ def value_loss(
     clip: float | None = 0.2,
     kind: Literal["mse", "huber"] = "mse",
     delta: float = 10.0,
+    clipped: Literal["value", "change"] = "value",
 ) -> ValueLoss:
     """Return max(ℓ(v − R), ℓ(clip(v, v_old ± ε) − R)), ℓ(x) = x²/2, or Huber's.
 
@@ -41,6 +42,8 @@ def value_loss(
         clip: ε, or None for no clipping.
         kind: "huber" is linear beyond `delta`.
         delta: Where Huber's loss becomes linear.
+        clipped: "value" clips v itself, as verl does; "change" clips v − v_old, as AReaL does. They differ by rounding:
+            "change" takes some values within the range for clipped ones.
     """
 
     def measure(error_K: torch.Tensor) -> torch.Tensor:
@@ -53,5 +56,9 @@ def value_loss(
     free_K = measure(value_K - return_K)
     if clip is None:
         return ValueLoss(free_K, torch.zeros_like(free_K, dtype=torch.bool))
-    held_K = measure(old_K + (value_K - old_K).clamp(-clip, clip) - return_K)
+    if clipped == "change":
+        near_K = old_K + (value_K - old_K).clamp(-clip, clip)
+    else:
+        near_K = torch.clamp(value_K, old_K - clip, old_K + clip)
+    held_K = measure(near_K - return_K)
     return ValueLoss(torch.maximum(free_K, held_K), held_K.detach() > free_K.detach())

@@ -30,12 +30,14 @@ def recompute(inputs: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
             )
             found[key] = dict(outputs) | {"rewards_out": torch.tensor(outputs["rewards_in"]).double() + penalty_N}
         elif key in ("mse", "huber"):
+            # In the reference's own precision: its mask of clipped values depends on rounding.
             result = value_loss(
-                rows.flat(inputs["value"]),
-                rows.flat(inputs["old_value"]),
-                rows.flat(inputs["target_value"]),
+                rows.flat(inputs["value"]).float(),
+                rows.flat(inputs["old_value"]).float(),
+                rows.flat(inputs["target_value"]).float(),
                 clip=float(inputs["value_eps_clip"]),
                 kind="huber" if key == "huber" else "mse",
+                clipped="change",
             )
             found[key] = {
                 "loss": (rows.weights("token-mean") * result.loss_K).sum(),
