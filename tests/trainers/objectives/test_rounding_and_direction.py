@@ -22,8 +22,7 @@ def test_the_k3_filter_drops_tokens_that_became_unlikely_first() -> None:
 def test_a_value_within_the_range_is_not_counted_as_clipped() -> None:
     """old + (value − old) is not value for most floats; such a rounding error is no clipping."""
     generator = torch.Generator().manual_seed(0)
-    old_K = torch.randn(2000, generator=generator, dtype=torch.float64)
-    value_K = old_K + 0.1 * torch.rand(2000, generator=generator, dtype=torch.float64)
+    old_K, value_K = 0.1 * torch.rand(2, 2000, generator=generator, dtype=torch.float64)
     return_K = torch.randn(2000, generator=generator, dtype=torch.float64)
     assert not value_loss(value_K, old_K, return_K, clip=0.2).clipped_K.any()
     assert value_loss(value_K, old_K, return_K, clip=0.2, clipped="change").clipped_K.any()

@@ -97,6 +97,10 @@ def recorded_needs(batch: CreditBatch) -> frozenset[Need]:
         Need.GROUND_TRUTH: batch.belief_T is not None,
         Need.ENTROPIES: batch.entropy_K is not None,
         Need.CRITIC: batch.value_K is not None,
+        Need.PLANS: batch.plan is not None,
+        Need.GREEDY: batch.baseline_N is not None,
+        Need.TRACKER: batch.baseline_N is not None,
+        Need.PROBABILITIES: batch.squared_K is not None,
     }
     return frozenset(need for need, present in there.items() if present)
 
