@@ -42,7 +42,7 @@ class Comparison:
     Attributes:
         methods: Those that could be computed, in the order asked for.
         missing: Why the others could not, by name.
-        turns: In the order of the trajectories.
+        turns: By group, member and turn.
         left_out: Trajectories without a reward: infrastructure failures and unscored ones.
     """
 
@@ -63,6 +63,8 @@ def compare(trajectories: Sequence[Trajectory], methods: Sequence[str]) -> Compa
     for name in methods:
         composition(name)
     scored = [row for row in trajectories if row.status is not Status.ERROR and row.reward is not None and row.turns]
+    # They are stored as they finished.
+    scored.sort(key=lambda row: (row.group_id, row.member))
     if not scored:
         return Comparison((), dict.fromkeys(methods, "no trajectory has a reward"), (), len(trajectories))
     batch = credit_batch(scored)
