@@ -18,13 +18,13 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
-from agentrl_environments.babyai import Action, BabyAI
 from rich.console import Console
 from rich.table import Table
 
 from agentrl.env import load
 from agentrl.messages import Message
 from agentrl.tasks import Task
+from agentrl_environments.babyai import Action, BabyAI
 
 LEVELS = ("GoToObj", "GoToLocal", "PickupLoc", "UnlockLocal", "BossLevel")
 

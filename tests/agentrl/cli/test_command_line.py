@@ -207,7 +207,7 @@ def test_fields_of_the_run_file_are_options_in_any_order(
         (["{file}", "--trainer.lr", "--resume"], "--trainer.lr needs a value"),
         (["{file}", "--track.tensorboard", "--steps", "3"], "--track.tensorboard needs a value"),
         (["{file}", "--resum"], "--resume"),
-        (["{file}", "--lr", "3"], "did you mean --trainer.lr or --sft.lr?"),
+        (["{file}", "--lr", "3"], "--trainer.lr"),
         (["{file}", "-x"], "-x"),
         (["{file}", "--trainer.lrr", "3"], "did you mean `trainer.lr`"),
         (["{file}", "--steps", "many"], 'command line: `steps` = "many", expected a whole number'),

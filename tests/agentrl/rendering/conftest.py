@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from agentrl_trainers.init_model import init_model
 
 from agentrl.rendering import load_renderer
 from agentrl.rendering._hermes import HermesRenderer
 from agentrl.rendering._text import TextRenderer
+from agentrl_trainers.init_model import init_model
 
 TEXTS = [
     "goal: go to the red ball.",

@@ -3,12 +3,12 @@
 import random
 
 import pytest
-from agentrl_environments.babyai import Action, BabyAI, level_names
-from agentrl_environments.babyai._env import FIRST_SEEDS, SIZES
 
 from agentrl.errors import ConfigError, EnvError
 from agentrl.messages import ToolCall
 from agentrl.tasks import Task
+from agentrl_environments.babyai import Action, BabyAI, level_names
+from agentrl_environments.babyai._env import FIRST_SEEDS, SIZES
 
 
 def begin(seed: int = 0, **settings) -> BabyAI:

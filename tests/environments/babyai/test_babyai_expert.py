@@ -3,12 +3,12 @@
 import random
 
 import pytest
+
+from agentrl.errors import EnvError
 from agentrl_environments.babyai import Action
 from agentrl_environments.babyai._expert import Expert
 from agentrl_environments.babyai._levels import find_level
 from agentrl_environments.babyai._world import World
-
-from agentrl.errors import EnvError
 
 
 def play(level: str, seed: int, noise: float = 0.0) -> bool:

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+
 from agentrl_environments.babyai import Action
 from agentrl_environments.babyai._levels import find_level
 from agentrl_environments.babyai._view import MIDDLE, VIEW

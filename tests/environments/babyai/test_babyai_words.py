@@ -3,12 +3,12 @@
 import random
 
 import pytest
-from agentrl_environments.babyai import Action, BabyAI, level_names, parse_action, vocabulary
-from agentrl_environments.babyai._words import split_words
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrl.tasks import Task
+from agentrl_environments.babyai import Action, BabyAI, level_names, parse_action, vocabulary
+from agentrl_environments.babyai._words import split_words
 
 # The worlds of the golden texts as the engine prints them: W wall, K key, L locked door, the agent as an arrow.
 GO_TO_OBJ_0 = """

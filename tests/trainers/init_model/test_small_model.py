@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from agentrl_trainers.init_model import environment_texts, init_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -21,6 +20,7 @@ from agentrl.env import Opening, StepResult
 from agentrl.errors import ConfigError, EnvError
 from agentrl.messages import Message, ToolCall
 from agentrl.tasks import Task
+from agentrl_trainers.init_model import environment_texts, init_model
 
 TEXTS = [
     f"{color} {thing} {n} ahead, go forward" for color in ("red", "blue") for thing in ("key", "door") for n in "123"

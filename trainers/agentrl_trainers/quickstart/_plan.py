@@ -9,7 +9,8 @@ from pathlib import Path
 from agentrl.config import RunConfig, load_run
 
 EASY = "GoToObj"
-HARD = "GoToLocal"
+HARD = "GoToRedBall"
+"""One room like the easy level, with seven other objects in it; the goal is always the red ball."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ def make_plan(folder: Path, seed: int, steps: int | None, harder_steps: int | No
         update={
             "steps": first.steps if harder_steps is None else harder_steps,
             "output": folder / "harder",
+            # A policy that can do something already is moved more carefully.
+            "trainer": first.trainer.model_copy(update={"lr": first.trainer.lr * 2 / 3, "warmup_steps": 4}),
             "env": (easy.model_copy(update={"args": {**easy.args, "level": HARD}}),),
         }
     )
