@@ -139,7 +139,10 @@ def test_ctrl_c_is_one_line_and_exit_code_130(tmp_path: Path) -> None:
         "    def act(self, text):\n        return 'x'\n\n"
         "    def demonstrate(self):\n        print('ready', flush=True)\n        time.sleep(0.5)\n        return 'x'\n"
     )
-    command = [sys.executable, "-c", "from agentrl.cli import main; main()", "eval", "slow.py", "--policy", "oracle"]
+    # A job in the background of a script is born deaf to Ctrl-C; so may be this test.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    start = f"{listen}; from agentrl.cli import main; main()"
+    command = [sys.executable, "-c", start, "eval", "slow.py", "--policy", "oracle"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

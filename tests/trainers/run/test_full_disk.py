@@ -58,8 +58,10 @@ def test_a_run_on_a_full_disk_stops_whole_and_goes_on_with_more_space(
     assert code == 2, said
     assert said.count("Error:") == 1, said
     assert "Traceback" not in said
-    for words in (str(disk), what, "--resume", "space"):
+    for words in (str(disk), "--resume", "space"):
         assert words in said
+    # Which file takes the last byte of a disk that checkpoints fill is a matter of a millisecond.
+    assert what in said or (what == "checkpoints" and "trajectories.db" in said)
     stored, consumed = run.book.stored(), run.book.consumed()
     assert run.book.rows("PRAGMA integrity_check") == [("ok",)]
     if what == "checkpoints":
@@ -80,7 +82,7 @@ def test_a_run_on_a_full_disk_stops_whole_and_goes_on_with_more_space(
     ("what", "file_bytes", "settings"),
     [
         ("checkpoints", 900_000, ("--model", "large", "--rollout.staleness", 0)),
-        ("trajectories.db", 300_000, ("--checkpoint.every", 100)),
+        ("trajectories.db", 600_000, ("--checkpoint.every", 100)),
     ],
 )
 def test_a_file_that_may_not_grow_stops_a_run_as_a_full_disk_does(

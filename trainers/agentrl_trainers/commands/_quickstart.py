@@ -11,12 +11,10 @@ import click
 @click.option("--output", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Seed of everything.")
 @click.option("--steps", type=click.IntRange(1), help="Optimizer steps on the easy level.")
-@click.option("--harder-steps", type=click.IntRange(0), help="Optimizer steps on the harder level; 0 leaves it out.")
+@click.option("--harder-steps", type=click.IntRange(0), default=0, help="Go on to a harder level for so many steps.")
 @click.option("--held-out", type=click.IntRange(1), default=400, show_default=True, help="Seeds per evaluation.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier quickstart.")
-def quickstart(
-    output: Path, seed: int, steps: int | None, harder_steps: int | None, held_out: int, overwrite: bool
-) -> None:
+def quickstart(output: Path, seed: int, steps: int | None, harder_steps: int, held_out: int, overwrite: bool) -> None:
     """Make a small model, warm it up, train it on BabyAI in text, and show what it learned.
 
     Needs nothing but what is installed: no GPU, no server, no download.

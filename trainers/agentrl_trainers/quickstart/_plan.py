@@ -40,15 +40,15 @@ class Plan:
         return self.folder / "warm"
 
 
-def make_plan(folder: Path, seed: int, steps: int | None, harder_steps: int | None, held_out: int) -> Plan:
-    """Return the plan for a folder; step numbers that are None are those of the run file."""
+def make_plan(folder: Path, seed: int, steps: int | None, harder_steps: int, held_out: int) -> Plan:
+    """Return the plan for a folder; `steps` None is as many as the run file says."""
     common = {"seed": str(seed), "model": str(folder / "warm"), "output": str(folder / "train")}
     with as_file(files("agentrl_trainers.quickstart") / "babyai.toml") as run_file:
         first = load_run(run_file, common if steps is None else common | {"steps": str(steps)})
     easy = first.env[0]
     second = first.model_copy(
         update={
-            "steps": first.steps if harder_steps is None else harder_steps,
+            "steps": max(1, harder_steps),
             "output": folder / "harder",
             # A policy that can do something already is moved more carefully.
             "trainer": first.trainer.model_copy(update={"lr": first.trainer.lr * 2 / 3, "warmup_steps": 4}),

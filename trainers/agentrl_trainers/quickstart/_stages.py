@@ -30,17 +30,17 @@ def quickstart(
     *,
     seed: int = 0,
     steps: int | None = None,
-    harder_steps: int | None = None,
+    harder_steps: int = 0,
     held_out: int = 400,
     overwrite: bool = False,
 ) -> list[Measured]:
-    """Make a model, warm it up, train it on an easy and on a harder level, and evaluate in between.
+    """Make a model, warm it up, train it, if asked go on to a harder level, and evaluate in between.
 
     Args:
         folder: Where everything goes.
         seed: Seed of the model, of the episodes and of all sampling.
         steps: Optimizer steps on the easy level; by default those of the run file.
-        harder_steps: Optimizer steps on the harder level; 0 leaves it out, None is as many as on the easy one.
+        harder_steps: Optimizer steps on the harder level; 0 leaves it out.
         held_out: Seeds of the test split per evaluation.
         overwrite: Replace what an earlier quickstart made there.
 
@@ -68,7 +68,7 @@ def quickstart(
     trained = _train(plan.first)
     measured.append(_measure(plan, plan.first, trained, "after RL", console))
     runs = [(easy, plan.first.output)]
-    if harder_steps != 0:
+    if harder_steps:
         console.print(f"[bold]4. a harder level[/bold]: {HARD}, from what was learned on {easy}")
         second = plan.second.model_copy(update={"model": trained})
         measured.append(_measure(plan, second, trained, "before", console))
