@@ -13,6 +13,7 @@ from agentrl.errors import AgentRLError, ConfigError, StoreError, TaskError
 _MENDABLE = {
     errno.ENOSPC: "the disk is full; free some space and go on with --resume",
     errno.EDQUOT: "the disk quota is used up; free some space and go on with --resume",
+    errno.EFBIG: "a file has reached the largest size allowed here; raise the limit and go on with --resume",
     errno.EACCES: "permission denied; write elsewhere or change the permissions",
     errno.EROFS: "the file system is read-only; write elsewhere, e.g. with --output",
 }

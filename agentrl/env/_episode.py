@@ -69,7 +69,7 @@ class Episode:
         step = yield from self._answer(place, lambda: method(message.content))
         messages = (Message("user", step.observation),) if step.observation or not step.done else ()
         anchor = yield from self._anchor(env)
-        return StepResult(messages, step.done, self._rewards([step]), (), step.valid, anchor)
+        return StepResult(messages, step.done, self._rewards([step]), (), step.valid, anchor, step.stop_reason)
 
     def finish(self) -> Play[Score]:
         """Score the episode."""
@@ -119,7 +119,10 @@ class Episode:
                 break
         anchor = yield from self._anchor(env)
         valid = all(step.valid for step in steps)
-        return StepResult(tuple(messages), steps[-1].done, self._rewards(steps), tuple(outcomes), valid, anchor)
+        last = steps[-1]
+        return StepResult(
+            tuple(messages), last.done, self._rewards(steps), tuple(outcomes), valid, anchor, last.stop_reason
+        )
 
     def _call(self, env: Env, call: ToolCall) -> Play[tuple[Step, str | None]]:
         """Return the answer to one call and the kind of failure, as ToolOutcome has it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agentrl.trajectory import StopReason
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -14,9 +16,11 @@ class Step:
         reward: Reward earned by this very action, or None; logged under the name "step".
         done: Whether the episode is over.
         valid: False where the action was malformed or refused.
+        stop_reason: Where done: COMPLETED, or the limit of the environment's own that ended it, e.g. MAX_TURNS.
     """
 
     observation: str = ""
     reward: float | None = None
     done: bool = False
     valid: bool = True
+    stop_reason: StopReason = StopReason.COMPLETED

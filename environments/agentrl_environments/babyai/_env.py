@@ -10,6 +10,7 @@ from agentrl.env import Env, Step, reward, tool
 from agentrl.errors import ConfigError, EnvError
 from agentrl.messages import ToolCall
 from agentrl.tasks import SeededTasks, Task
+from agentrl.trajectory import StopReason
 from agentrl_environments.babyai._actions import Action, parse_action
 from agentrl_environments.babyai._expert import Expert
 from agentrl_environments.babyai._levels import find_level
@@ -175,7 +176,7 @@ class BabyAI(Env):
     def _answer(self, remark: str, valid: bool = True) -> Step:
         self._turns += 1
         if self._turns >= (self._limit or self._world.step_limit):
-            return Step(remark, done=True, valid=valid)
+            return Step(remark, done=True, valid=valid, stop_reason=StopReason.MAX_TURNS)
         mission = goal(self._world.mission) if self._repeat_mission else ""
         return Step(" ".join(part for part in (remark, mission, self._see()) if part), valid=valid)
 

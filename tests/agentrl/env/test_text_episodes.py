@@ -9,6 +9,7 @@ import pytest
 
 from agentrl import ConfigError, Env, EnvError, Message, Step, StopEpisode, Task, ToolCall, ToolError, reward
 from agentrl.env import LocalEnv, LocalSession
+from agentrl.trajectory import StopReason
 
 TASK = Task("t-1", prompt="say go", answer=3)
 
@@ -29,6 +30,8 @@ class Game(Env):
                 raise StopEpisode("you fell", reward=-0.5)
             case "nothing":
                 return None
+            case "late":
+                return Step("time is up", done=True, stop_reason=StopReason.MAX_TURNS)
             case "nan":
                 return Step("?", reward=float("nan"))
         return Step("what?", valid=False)
@@ -198,3 +201,9 @@ async def test_reset_falls_back_to_the_prompt() -> None:
     with pytest.raises(EnvError, match="no prompt text"):
         await session.reset(Task("t-2"))
     await session.close()
+
+
+async def test_a_limit_of_the_environments_own_is_no_completion() -> None:
+    _, results = await play(Game, "go", "late")
+    assert results[-1].done
+    assert results[-1].stop_reason is StopReason.MAX_TURNS

@@ -114,6 +114,7 @@ def test_an_episode_ends_at_the_engines_own_limit():
     env = begin(0)
     steps = [env.act("left") for _ in range(64)]
     assert [step.done for step in steps] == [False] * 63 + [True]
+    assert steps[-1].stop_reason == "max_turns", "the agent would look as if it had given up"
     assert env.success() == 0.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -126,3 +127,15 @@ def test_a_stalled_run_says_who_waits_for_whom(make_run: Callable[..., Any]) -> 
 
     assert any("no progress for" in text for text in said)
     assert any("episodes under way wait: " in text and "for environment" in text for text in said)
+
+
+def test_held_out_tasks_are_evaluated_beside_the_training(make_run: Callable[..., Any], commands: Any) -> None:
+    run = make_run()
+    settings = ("--steps", 4, "--eval.every", 2, "--eval.episodes", 5, "--eval.split", "train")
+    code, said = commands.run("train", run.file, *settings, cwd=run.cwd)
+    assert code == 0, said
+    lines = [json.loads(line) for line in (run.book.folder / "evaluations.jsonl").read_text().splitlines()]
+    assert {line["step"] for line in lines} <= {2, 4}
+    assert lines[-1]["count"] == 5
+    assert lines[-1]["low"] <= lines[-1]["mean"] <= lines[-1]["high"]
+    assert "evaluation after step" in said

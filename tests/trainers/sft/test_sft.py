@@ -10,7 +10,7 @@ import torch
 from agentrl.config import SftSection
 from agentrl.errors import ConfigError
 from agentrl_trainers.learner import PolicyModel, load_model, make_rows, pack
-from agentrl_trainers.sft import NO_LOSS_TURNS, SftProgress, sft
+from agentrl_trainers.sft import SftProgress, sft
 
 SECTION = SftSection(epochs=12, batch=4, lr=1e-2)
 
@@ -43,14 +43,6 @@ def test_the_same_seed_gives_the_same_model(tiny_model: Path, tmp_path: Path, ma
         sft(tiny_model, trajectories, section, seed=seed, output=tmp_path / name, threads=1)
         models.append((tmp_path / name / "model.safetensors").read_bytes())
     assert models[0] == models[1] != models[2]
-
-
-def test_turns_played_at_random_are_not_imitated(tiny_model: Path, tmp_path: Path, make_trajectory) -> None:
-    noisy = [make_trajectory(f"e{index}", (3, 3), metadata={NO_LOSS_TURNS: [0]}) for index in range(8)]
-    report = sft(tiny_model, noisy, SECTION, seed=0, output=tmp_path / "out", threads=1)
-    assert report.action_tokens == 8 * 3 * 12
-    gain = (logprobs(report.model, noisy) - logprobs(tiny_model, noisy)).reshape(8, 2, 3).mean((0, 2))
-    assert gain[1] > 2 and gain[0] < gain[1] - 1
 
 
 def test_the_size_of_micro_batches_changes_nothing_that_matters(tiny_model, tmp_path, make_trajectory) -> None:

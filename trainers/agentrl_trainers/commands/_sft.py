@@ -31,7 +31,14 @@ def sft(config: RunConfig, run_file: Path, target: Path | None) -> None:
         f"{len(demonstrations.trajectories)} expert episodes, {demonstrations.solved:.0%} solved, "
         f"{demonstrations.failed} left out because the expert failed"
     )
-    report = imitate(config.model, demonstrations.trajectories, config.sft, seed=config.seed, output=target)
+    report = imitate(
+        config.model,
+        demonstrations.trajectories,
+        config.sft,
+        seed=config.seed,
+        output=target,
+        token_budget=config.trainer.token_budget,
+    )
     click.echo(
         f"{report.steps} steps in {report.seconds:.0f} s, loss {report.first_loss:.3f} → {report.last_loss:.3f} nats "
         f"per action token, {report.tokens_per_second:,.0f} tokens/s; the model is in {target}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from agentrl.config import RunConfig
 from agentrl.evaluation import EnginePlayer, evaluate
@@ -12,17 +14,25 @@ from agentrl.rendering import load_renderer
 from agentrl.rollout import EnvironmentShare, EpisodeLimits
 from agentrl_trainers.run._result import Observer
 
+EVALUATIONS_NAME = "evaluations.jsonl"
+
 
 class Evaluations:
-    """Plays held-out tasks every `[eval] every` steps, beside the rollouts.
+    """Plays held-out tasks every `[eval] every` steps, beside the rollouts; a line each in `evaluations.jsonl`.
 
     Weights go on changing meanwhile: an evaluation that began after step k is of the policies from k on, and its line
     says over which versions it ran. For one fixed policy evaluate a checkpoint by `agentrl eval`.
     """
 
     def __init__(
-        self, config: RunConfig, shares: Sequence[EnvironmentShare], engine: PolicyEngine, observer: Observer
+        self,
+        config: RunConfig,
+        folder: Path,
+        shares: Sequence[EnvironmentShare],
+        engine: PolicyEngine,
+        observer: Observer,
     ) -> None:
+        self._file = folder / EVALUATIONS_NAME
         self._section = config.eval
         self._shares = shares
         self._engine = engine
@@ -32,7 +42,6 @@ class Evaluations:
         self._in_flight = max(1, config.rollout.slots // 2)
         self._renderer = load_renderer(config.model, config.rollout.renderer)
         self._running: asyncio.Task[None] | None = None
-        self._figures: dict[str, float | str | None] = {}
 
     def start_if_due(self, step: int, tasks: asyncio.TaskGroup) -> None:
         """Begin an evaluation after `step` if one is due; say so if the last is still under way."""
@@ -48,14 +57,8 @@ class Evaluations:
         if self._running is not None:
             await self._running
 
-    def take(self) -> dict[str, float | str | None]:
-        """Return the figures of the evaluation that ended last, once: they go into the next line of metrics."""
-        figures, self._figures = self._figures, {}
-        return figures
-
     async def _run(self, step: int) -> None:
         first = self._engine.version
-        figures: dict[str, float | str | None] = {"eval/step": step}
         for share in self._shares:
             report = await evaluate(
                 share.factory,
@@ -70,11 +73,21 @@ class Evaluations:
             if found is None:
                 self._observer.message(f"evaluation after step {step}: {share.factory.name}: no episode was scored")
                 continue
-            what = "success" if report.success else "reward"
-            figures[f"eval/{share.factory.name}/{what}"] = found.mean
+            line = {
+                "step": step,
+                "env": share.factory.name,
+                "split": self._section.split,
+                "metric": "success" if report.success else "reward",
+                "mean": found.mean,
+                "low": found.low,
+                "high": found.high,
+                "count": found.count,
+                "versions": [first, self._engine.version],
+            }
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
             interval = "" if found.low is None else f" [{found.low:.3f}, {found.high:.3f}]"
             self._observer.message(
-                f"evaluation after step {step}: {share.factory.name} {self._section.split} {what} "
+                f"evaluation after step {step}: {line['env']} {line['split']} {line['metric']} "
                 f"{found.mean:.3f}{interval} of {found.count}, versions {first} to {self._engine.version}"
             )
-        self._figures = figures

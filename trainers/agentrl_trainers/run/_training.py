@@ -84,7 +84,7 @@ async def train(
         run = _Run(
             config, folder, store, learner, credit, engine, scheduler, trainer, asyncio.Event(), version, learner.step
         )
-        evaluations = Evaluations(config, shares, engine, observer)
+        evaluations = Evaluations(config, folder.path, shares, engine, observer)
         await run.go(bus, metrics, evaluations, observer, stop or asyncio.Event())
     finished = learner.step >= config.steps
     return TrainingResult(
@@ -156,7 +156,7 @@ class _Run:
             async with asyncio.TaskGroup() as tasks:
                 ingestion = tasks.create_task(ingest(bus, self.store, self.arrived), name="ingest")
                 rollouts = tasks.create_task(self.scheduler.run(), name="rollouts")
-                async for step in self._steps(metrics, evaluations, observer, stop):
+                async for step in self._steps(metrics, observer, stop):
                     evaluations.start_if_due(step, tasks)
                 await self.scheduler.stop()
                 await rollouts
@@ -166,9 +166,7 @@ class _Run:
             # One failure ends the run; those that follow from it are in its cause.
             raise failures.exceptions[0] from failures
 
-    async def _steps(
-        self, metrics: MetricsWriter, evaluations: Evaluations, observer: Observer, stop: asyncio.Event
-    ) -> AsyncIterator[int]:
+    async def _steps(self, metrics: MetricsWriter, observer: Observer, stop: asyncio.Event) -> AsyncIterator[int]:
         """Take the optimizer steps of the run, and yield the number of each once its weights are published."""
         clock = time.monotonic
         then, sampled, publish_seconds = clock(), 0, 0.0
@@ -193,7 +191,7 @@ class _Run:
             )
             then, sampled = now, engine.sampled_tokens
             # Before the commit: resuming drops the line of a step that is done again, and could not restore a lost one.
-            metrics.write(self.learner.step, figures.metrics() | evaluations.take())
+            metrics.write(self.learner.step, figures.metrics())
             if checkpoint is not None:
                 await self._commit(checkpoint, self.version + 1)
             await self._publish()

@@ -1,6 +1,6 @@
 """Warm start: imitation of expert episodes, with loss on action tokens only."""
 
 from agentrl_trainers.sft._demonstrations import Demonstrations, collect_demonstrations
-from agentrl_trainers.sft._sft import NO_LOSS_TURNS, SftProgress, SftReport, sft
+from agentrl_trainers.sft._sft import SftProgress, SftReport, sft
 
-__all__ = ["NO_LOSS_TURNS", "Demonstrations", "SftProgress", "SftReport", "collect_demonstrations", "sft"]
+__all__ = ["Demonstrations", "SftProgress", "SftReport", "collect_demonstrations", "sft"]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from agentrl.config import SftSection
@@ -26,9 +25,6 @@ from agentrl_trainers.learner import (
     whole_folder,
     write_model,
 )
-
-NO_LOSS_TURNS = "no_loss_turns"
-"""Key of a trajectory's metadata: indices of turns that are not to be imitated, e.g. those played at random."""
 
 MAX_GRAD_NORM = 1.0
 WARMUP_SHARE = 0.1
@@ -88,7 +84,7 @@ def sft(
 
     Args:
         model_folder: Where to start from.
-        trajectories: Expert episodes; turns listed under `NO_LOSS_TURNS` in their metadata get no loss.
+        trajectories: Expert episodes.
         section: `[sft]` of the run file: epochs, batch, lr.
         seed: Seed of the order of episodes.
         output: Model folder to write, tokenizer included; appears whole or not at all, and may be `model_folder`.
@@ -103,7 +99,7 @@ def sft(
     """
     if torch.device(device).type == "cpu":
         torch.set_num_threads(threads or os.cpu_count() or 1)
-    episodes = [episode for episode in map(_episode, trajectories) if episode.action_tokens]
+    episodes = [_rows(trajectory) for trajectory in trajectories if trajectory.sampled_tokens()]
     if not episodes:
         raise ConfigError(f"none of the {len(trajectories)} trajectories has an action token to imitate")
     policy = PolicyModel(load_model(model_folder, device))
@@ -119,7 +115,7 @@ def sft(
             set_lr(optimizer, section.lr * _schedule(len(losses), steps))
             loss, computed = _step(policy, optimizer, batch, token_budget)
             losses.append(loss)
-            action_tokens += sum(episode.action_tokens for episode in batch)
+            action_tokens += sum(map(_action_tokens, batch))
             context_tokens += computed
             if progress is not None:
                 rate = context_tokens / (time.perf_counter() - started)
@@ -139,27 +135,13 @@ def sft(
     )
 
 
-@dataclass(frozen=True)
-class _Episode:
-    rows: list[Row]
-    keep_K: npt.NDArray[np.bool_]
-
-    @property
-    def action_tokens(self) -> int:
-        return int(self.keep_K.sum())
+def _rows(trajectory: Trajectory) -> list[Row]:
+    """Return the rows of an episode; credit means nothing here, each action token has the same loss."""
+    return make_rows([trajectory], torch.zeros(trajectory.sampled_tokens()))
 
 
-def _episode(trajectory: Trajectory) -> _Episode:
-    """Return the rows of an episode and which of their action tokens have loss.
-
-    The credit of a row carries the mark through, so that it follows the tokens over segments.
-    """
-    silent = set(trajectory.metadata.get(NO_LOSS_TURNS, ()))
-    lengths = [len(trajectory.action_span(turn)) for turn in trajectory.turns]
-    marks = torch.tensor([float(index not in silent) for index in range(len(lengths))])
-    rows = make_rows([trajectory], torch.repeat_interleave(marks, torch.tensor(lengths, dtype=torch.int64)))
-    keep = [row.advantage_K > 0 for row in rows]
-    return _Episode(rows, np.concatenate(keep) if keep else np.zeros(0, bool))
+def _action_tokens(episode: Sequence[Row]) -> int:
+    return sum(len(row.position_K) for row in episode)
 
 
 def _schedule(step: int, steps: int) -> float:
@@ -169,15 +151,15 @@ def _schedule(step: int, steps: int) -> float:
 
 
 def _step(
-    policy: PolicyModel, optimizer: torch.optim.Optimizer, batch: Sequence[_Episode], token_budget: int
+    policy: PolicyModel, optimizer: torch.optim.Optimizer, batch: Sequence[list[Row]], token_budget: int
 ) -> tuple[float, int]:
     """Take one optimizer step; return the loss and the number of context tokens computed."""
-    rows = [row for episode in batch for row in episode.rows]
-    count = sum(episode.action_tokens for episode in batch)
+    rows = [row for episode in batch for row in episode]
+    count = _action_tokens(rows)
     optimizer.zero_grad(set_to_none=True)
     loss = torch.zeros((), device=policy.device)
     computed = 0
-    for packed in pack(rows, token_budget, np.concatenate([episode.keep_K for episode in batch])):
+    for packed in pack(rows, token_budget):
         logprob_M, _ = policy.logprobs(packed.to(policy.device), temperature=1.0)
         share = -logprob_M.sum() / count
         torch.autograd.backward(share)
