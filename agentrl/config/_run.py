@@ -90,6 +90,9 @@ class TrainerSection(Section):
     mismatch_options: dict[str, Any] = Field(default_factory=dict, description="options of the correction, by name")
     lr: PositiveFloat = Field(1e-6, description="AdamW learning rate")
     warmup_steps: Annotated[int, Field(ge=0)] = Field(0, description="optimizer steps of linear learning-rate warm-up")
+    lr_decay: Literal["none", "linear"] = Field(
+        "none", description="linear: the learning rate falls to 0 towards the last step, so that the end is calm"
+    )
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW weight decay")
     clip_low: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="lower clip range of the token ratio")
     clip_high: PositiveFloat = Field(0.28, description="upper clip range of the token ratio")

@@ -225,3 +225,10 @@ def test_steps_use_the_configured_threads(tiny_model: Path, rows) -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_decaying_learning_rate_falls_to_its_last_share_by_the_last_step(tiny_model: Path, rows) -> None:
+    trainer = Learner(tiny_model, TrainerSection(lr=1e-3, lr_decay="linear", warmup_steps=2), total_steps=4)
+    assert [trainer.train_step(rows).lr for _ in range(4)] == pytest.approx([0.5e-3, 0.75e-3, 0.5e-3, 0.25e-3])
+    with pytest.raises(ConfigError, match="lr_decay"):
+        Learner(tiny_model, TrainerSection(lr_decay="linear"))

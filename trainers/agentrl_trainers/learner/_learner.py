@@ -68,6 +68,7 @@ class Learner:
         temperature: float = 1.0,
         aggregation: Aggregation | None = None,
         value_heads: int = 1,
+        total_steps: int | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         """Load a model.
@@ -80,6 +81,7 @@ class Learner:
             temperature: Sampling temperature of the rollouts; log-probs are taken at it.
             aggregation: From token losses to one number; None = as the run file or the objective has it.
             value_heads: Values per token that the critic gives, if the run file has one; 0 = nothing asks for them.
+            total_steps: Steps of the whole run, for a learning rate that decays.
             device: Where to train.
 
         Raises:
@@ -87,6 +89,8 @@ class Learner:
         """
         if temperature <= 0:
             raise ConfigError(f"rollout.temperature = {temperature}: log-probs need a temperature above 0")
+        if section.lr_decay != "none" and not total_steps:
+            raise ConfigError(f"trainer.lr_decay = {section.lr_decay!r} needs the number of steps of the whole run")
         self._objective = objective_of(section)
         self.model_folder = model_folder
         self.policy = PolicyModel(load_model(model_folder, device))
@@ -99,6 +103,7 @@ class Learner:
         self.version = 0
         self.threads = section.threads or max(1, (os.cpu_count() or 2) // 2)
         self._section = section
+        self._total_steps = total_steps
         self._seed = seed
         self._staleness = staleness
         self._temperature = temperature
@@ -116,7 +121,7 @@ class Learner:
         """
         started = time.perf_counter()
         self._use_threads()
-        lr = self._section.lr * min(1.0, (self.step + 1) / max(1, self._section.warmup_steps))
+        lr = self._section.lr * self._lr_share()
         set_lr(self.optimizer, lr)
         batch = FlatBatch.of(
             rows,
@@ -300,6 +305,13 @@ class Learner:
         own_M = torch.from_numpy(batch.age_K[packed.flat_M.numpy()] == 0).to(self.policy.device)
         tally.add(micro, logprob_M.detach(), proximal_M, behaviour_M, entropy_M.detach(), result, own_M)
         return loss.detach()
+
+    def _lr_share(self) -> float:
+        """Return the share of the learning rate for the step to come: up over the warm-up, then down if it decays."""
+        share = min(1.0, (self.step + 1) / max(1, self._section.warmup_steps))
+        if self._section.lr_decay == "linear" and self._total_steps:
+            share *= max(0.0, 1.0 - self.step / self._total_steps)
+        return share
 
     def _warming(self) -> bool:
         """Whether only the critic learns."""

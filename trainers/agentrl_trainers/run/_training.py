@@ -106,6 +106,7 @@ async def _restore(config: RunConfig, folder: RunFolder, store: SqliteStore) -> 
         staleness=config.rollout.staleness,
         temperature=config.rollout.temperature,
         value_heads=value_heads(config.trainer),
+        total_steps=config.steps,
     )
     credit = RunCredit(learner, config.trainer)
     checkpoint = await store.last_checkpoint()
