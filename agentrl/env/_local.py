@@ -152,6 +152,7 @@ class LocalEnv:
         settings: As given, coerced.
         replayable, forkable, max_turns: As the environment declares them, with these settings.
         has_expert: Whether sessions can `demonstrate`.
+        has_anchors: Whether sessions name their states, equal for equal states.
 
     Raises:
         ConfigError: A setting is unknown or wrong, the constructor raises, or the class has neither tools nor `act`.
@@ -169,6 +170,7 @@ class LocalEnv:
         self.forkable = self._declared.forkable
         self.max_turns = self._declared.max_turns
         self.has_expert = overrides(env_class, "demonstrate")
+        self.has_anchors = overrides(env_class, "anchor")
 
     def __repr__(self) -> str:
         return f"LocalEnv({self.name!r}, {self.settings})"

@@ -100,12 +100,14 @@ class EnvFactory(Protocol):
         name: Name as given to `load`, e.g. "babyai".
         replayable: The state is a function of task, seed and actions.
         has_expert: Sessions can `demonstrate`.
+        has_anchors: Sessions name their states, equal for equal states.
         max_turns: The environment's own limit, or None.
     """
 
     name: str
     replayable: bool
     has_expert: bool
+    has_anchors: bool
     max_turns: int | None
 
     @property

@@ -199,6 +199,7 @@ class CountdownWorld:
 
     replayable = True
     has_expert = True
+    has_anchors = True
 
     def __init__(self, name="countdown", longest=4, size=None, hook=None, max_turns=None, final=1.0):
         self.name = name

@@ -162,6 +162,7 @@ class Corridor:
     name = "corridor"
     replayable = True
     max_turns = None
+    has_anchors = False
 
     def __init__(self, expert: bool = True, tools: bool = False, slow: bool = False) -> None:
         self.has_expert = expert

@@ -155,3 +155,22 @@ def fingerprint(folder: Path) -> dict[str, str]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     kept = (path for path in files if not path.name.endswith((".lock", "-shm", "-wal")))
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
+
+
+def test_a_credit_method_that_the_environment_cannot_serve_is_refused_before_the_run(
+    make_run: Callable[..., Any], commands: Any
+) -> None:
+    run = make_run()
+    bare = run.cwd / "bare.py"
+    bare.write_text(
+        "from agentrl import Env, SeededTasks, Task\n\n\nclass Bare(Env):\n"
+        "    tasks = SeededTasks(lambda split, index: Task(str(index), split, prompt='go'), {'train': None})\n\n"
+        "    def act(self, text):\n        return 'on'\n",
+        encoding="utf-8",
+    )
+    for credit, missing in (("gigpo", "anchors"), ("igpo", "true answer")):
+        settings = ("--env.0.id", bare, "--env.0.args", "{}", "--trainer.credit", credit)
+        code, said = commands.run("train", run.file, *settings, cwd=run.cwd)
+        assert code == 2, said
+        assert missing in said
+        assert not run.book.folder.exists(), "a refused run leaves nothing behind"

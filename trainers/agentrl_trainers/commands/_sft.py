@@ -23,8 +23,8 @@ from agentrl_trainers.sft import sft as imitate
 )
 def sft(config: RunConfig, run_file: Path, target: Path | None) -> None:
     """Warm a policy up on expert episodes of the environments in RUN_FILE, with loss on action tokens only."""
-    check_model(config)
     shares = open_environments(config)
+    check_model(config, shares)
     target = target or config.output / "warm"
     demonstrations = asyncio.run(collect_demonstrations(config, shares))
     click.echo(

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from agentrl.config import RunConfig, TrainerSection
+from agentrl.errors import ConfigError
+from agentrl.rollout import EnvironmentShare
 from agentrl.trajectory import Trajectory
 from agentrl_trainers.credit import (
     Credit,
@@ -23,18 +25,29 @@ from agentrl_trainers.credit import (
 )
 from agentrl_trainers.learner import Learner, Lesson, Row, StepReport, make_rows, turn_order
 
-PROVIDED = frozenset({Need.ANCHORS, Need.GROUND_TRUTH, Need.ENTROPIES, Need.TRACKER, Need.PROBABILITIES})
-"""What a run may have, as far as can be told before its environments are open."""
+PROVIDED = frozenset({Need.ENTROPIES, Need.TRACKER, Need.PROBABILITIES})
+"""What every run has: the embedded engine reports entropies, the trainer keeps the rest."""
 
 
-def check_credit(config: RunConfig) -> None:
-    """Refuse a credit method that is unknown, has no such option, or needs a critic that the run file does not have.
+def check_credit(config: RunConfig, shares: Sequence[EnvironmentShare]) -> None:
+    """Refuse a credit method that is unknown, has no such option, or needs what this run lacks.
 
     Raises:
         ConfigError: The message says what is missing and how to add it.
     """
-    critic = {Need.CRITIC} if config.trainer.critic.kind != "none" else set()
-    check(config.trainer.credit, PROVIDED | critic, config.trainer.credit_options)
+    name = config.trainer.credit
+    available = set(PROVIDED)
+    if config.trainer.critic.kind != "none":
+        available.add(Need.CRITIC)
+    if all(share.factory.has_anchors for share in shares):
+        available.add(Need.ANCHORS)
+    if Need.GROUND_TRUTH in composition(name).needs:
+        raise ConfigError(
+            f"trainer.credit = {name!r} needs the policy's belief in the true answer after each turn, which a run does "
+            "not score yet; score recorded trajectories with agentrl_trainers.credit.information, or choose another "
+            "method for the run, e.g. gigpo or empg"
+        )
+    check(name, available, config.trainer.credit_options)
 
 
 def value_heads(section: TrainerSection) -> int:

@@ -45,7 +45,7 @@ def open_environments(config: RunConfig) -> tuple[EnvironmentShare, ...]:
     return tuple(shares)
 
 
-def check_model(config: RunConfig) -> None:
+def check_model(config: RunConfig, shares: tuple[EnvironmentShare, ...]) -> None:
     """Check what can be checked before anything heavy is loaded.
 
     Raises:
@@ -56,7 +56,7 @@ def check_model(config: RunConfig) -> None:
             f"model = {str(config.model)!r}: the folder holds no model in transformers form (no config.json). "
             "Make a small one with `agentrl init-model`, or point `model` at a downloaded one"
         )
-    check_credit(config)
+    check_credit(config, shares)
     objective_of(config.trainer)
 
 

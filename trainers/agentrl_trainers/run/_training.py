@@ -62,8 +62,8 @@ async def train(
         EnvError, PolicyError: The environments or the engine failed too often in a row.
     """
     began = time.monotonic()
-    check_model(config)
     shares = open_environments(config)
+    check_model(config, shares)
     folder = claim_folder(config, resume=resume)
     async with AsyncExitStack() as stack:
         store = SqliteStore.open(folder.store)
