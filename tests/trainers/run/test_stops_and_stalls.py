@@ -139,3 +139,13 @@ def test_held_out_tasks_are_evaluated_beside_the_training(make_run: Callable[...
     assert lines[-1]["count"] == 5
     assert lines[-1]["low"] <= lines[-1]["mean"] <= lines[-1]["high"]
     assert "evaluation after step" in said
+
+
+def test_a_stop_does_not_wait_for_the_evaluation_that_is_under_way(make_run: Callable[..., Any], commands: Any) -> None:
+    run = make_run()
+    endless = ("--eval.every", 1, "--eval.episodes", 100_000, "--eval.split", "train", "--env.0.args.seconds", 0.02)
+    commands.start("train", run.file, "--steps", 500, *endless, cwd=run.cwd)
+    until(lambda: "left out: the one before is still running" in commands.said, commands)
+    commands.kill(signal.SIGINT)
+    assert commands.wait(30) == 130
+    assert "Traceback" not in commands.said

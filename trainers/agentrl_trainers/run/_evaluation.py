@@ -57,6 +57,11 @@ class Evaluations:
         if self._running is not None:
             await self._running
 
+    def cancel(self) -> None:
+        """Give up the evaluation that is under way: a run that is asked to stop does not wait for it."""
+        if self._running is not None:
+            self._running.cancel()
+
     async def _run(self, step: int) -> None:
         first = self._engine.version
         for share in self._shares:

@@ -161,7 +161,10 @@ class _Run:
                     evaluations.start_if_due(step, tasks)
                 await self.scheduler.stop()
                 await rollouts
-                await evaluations.finish()
+                if self.learner.step < self.config.steps:
+                    evaluations.cancel()
+                else:
+                    await evaluations.finish()
                 ingestion.cancel()
         except BaseExceptionGroup as failures:
             # One failure ends the run; those that follow from it are in its cause.
